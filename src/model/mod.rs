@@ -1,1 +1,24 @@
-//! placeholder
+//! The words of the program as types: values, records, drafts, links, actions, outcomes.
+//!
+//! Everything here is plain data without I/O. A type that two stages of the pipeline share lives here, so that the
+//! stages need not know each other.
+
+mod action;
+mod draft;
+mod entity;
+mod fingerprint;
+mod link;
+mod outcome;
+mod problem;
+mod record;
+mod value;
+
+pub use action::{Action, LineChange, NewLine, OrderChange, PropertyChange};
+pub use draft::{Draft, DraftLine, DraftValue, Property, Reference, Resolved, ResolvedLine, Values};
+pub use entity::EntityName;
+pub use fingerprint::{Fingerprint, Fingerprinter};
+pub use link::{LinkedLine, Snapshot};
+pub use outcome::{Counters, ErrorClass, Outcome, RecordState};
+pub use problem::Problem;
+pub use record::{Columns, Record, RecordError};
+pub use value::{Value, ValueError};
