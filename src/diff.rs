@@ -1,1 +1,166 @@
-//! placeholder
+//! What has to change in BC: pure, from what is wanted and what we sent last.
+//!
+//! Compares with what we *sent*, not with what BC holds: BC rewrites values (case, city by post code, rounding), and a
+//! property that a person changed in BC is nobody's business until the source changes it too. Only what differs is
+//! sent. Lines that we never wrote do not exist here.
+
+use crate::model::{Action, LineChange, NewLine, OrderChange, PropertyChange, Resolved, ResolvedLine, Snapshot, Value};
+
+/// The distance between the sequences of two lines, as BC itself numbers them.
+const SEQUENCE_STEP: i64 = 10_000;
+
+/// The action for a record that BC has no row of yet.
+#[must_use]
+pub fn create(wanted: &Resolved) -> Action {
+    let properties = wanted.properties.iter().chain(&wanted.create_only).cloned().collect();
+    let lines = wanted.lines.as_ref().map(|lines| {
+        let new = |(line, sequence): (&ResolvedLine, i64)| NewLine {
+            key: line.key.clone(),
+            sequence,
+            properties: line.properties.clone(),
+        };
+        lines.iter().zip((1..).map(|place| place * SEQUENCE_STEP)).map(new).collect()
+    });
+    Action::Create { properties, lines }
+}
+
+/// The action for a record that is linked. `highest_sequence` is the highest that the document's lines have in BC,
+/// also those of lines that are not ours; 0 when it has none.
+#[must_use]
+pub fn update(wanted: &Resolved, last: &Snapshot, highest_sequence: i64) -> Action {
+    let header = changes(&wanted.properties, &last.sent);
+    let Some(lines) = &wanted.lines else {
+        return if header.is_empty() { Action::None } else { Action::Update(header) };
+    };
+    let lines = line_changes(lines, last, highest_sequence);
+    if header.is_empty() && lines.is_empty() {
+        Action::None
+    } else {
+        Action::UpdateOrder(OrderChange { header, lines })
+    }
+}
+
+fn changes(wanted: &[(String, Value)], sent: &[(String, Value)]) -> Vec<PropertyChange> {
+    let change = |(name, value): &(String, Value)| {
+        let old = sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        (old.as_ref() != Some(value)).then(|| PropertyChange { name: name.clone(), old, new: value.clone() })
+    };
+    wanted.iter().filter_map(change).collect()
+}
+
+fn line_changes(wanted: &[ResolvedLine], last: &Snapshot, highest_sequence: i64) -> Vec<LineChange> {
+    let mut next = last.lines.iter().map(|line| line.sequence).fold(highest_sequence, i64::max) + SEQUENCE_STEP;
+    let mut actions = Vec::new();
+    for line in wanted {
+        match last.lines.iter().find(|known| known.key == line.key) {
+            Some(known) => {
+                let changes = changes(&line.properties, &known.sent);
+                if !changes.is_empty() {
+                    actions.push(LineChange::Change { key: line.key.clone(), sequence: known.sequence, changes });
+                }
+            }
+            None => {
+                let properties = line.properties.clone();
+                actions.push(LineChange::Add(NewLine { key: line.key.clone(), sequence: next, properties }));
+                next += SEQUENCE_STEP;
+            }
+        }
+    }
+    for known in &last.lines {
+        if !wanted.iter().any(|line| line.key == known.key) {
+            actions.push(LineChange::Remove { key: known.key.clone(), sequence: known.sequence });
+        }
+    }
+    actions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LinkedLine, Values};
+
+    fn values(pairs: &[(&str, &str)]) -> Values {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
+    }
+
+    fn line(key: &str, pairs: &[(&str, &str)]) -> ResolvedLine {
+        ResolvedLine { key: key.to_owned(), properties: values(pairs) }
+    }
+
+    fn linked(key: &str, sequence: i64, pairs: &[(&str, &str)]) -> LinkedLine {
+        LinkedLine { key: key.to_owned(), sequence, id: Some(format!("id-{key}")), sent: values(pairs) }
+    }
+
+    #[test]
+    fn equal_needs_nothing() {
+        let wanted = Resolved { properties: values(&[("city", "Oslo")]), ..Resolved::default() };
+        let last = Snapshot { sent: values(&[("city", "Oslo")]), ..Snapshot::default() };
+        assert_eq!(update(&wanted, &last, 0), Action::None);
+    }
+
+    #[test]
+    fn only_what_differs_is_sent_and_create_only_never() {
+        let wanted = Resolved {
+            properties: values(&[("city", "Bergen"), ("email", "a@b.no")]),
+            create_only: values(&[("salespersonCode", "WEB")]),
+            lines: None,
+        };
+        let last = Snapshot { sent: values(&[("city", "Oslo"), ("email", "a@b.no")]), ..Snapshot::default() };
+        let Action::Update(changes) = update(&wanted, &last, 0) else { panic!("an update") };
+        let [change] = changes.as_slice() else { panic!("one change: {changes:?}") };
+        assert_eq!((change.name.as_str(), &change.new), ("city", &Value::from("Bergen")));
+        assert_eq!(change.old, Some(Value::from("Oslo")));
+    }
+
+    #[test]
+    fn a_create_sends_both_kinds_of_properties_and_numbers_the_lines() {
+        let wanted = Resolved {
+            properties: values(&[("customerId", "x")]),
+            create_only: values(&[("salesperson", "WEB")]),
+            lines: Some(vec![line("b", &[]), line("a", &[])]),
+        };
+        let Action::Create { properties, lines } = create(&wanted) else { panic!("a create") };
+        assert_eq!(properties.len(), 2);
+        let sequences: Vec<_> = lines.unwrap().into_iter().map(|line| (line.key, line.sequence)).collect();
+        assert_eq!(sequences, [("b".to_owned(), 10_000), ("a".to_owned(), 20_000)]);
+    }
+
+    #[test]
+    fn lines_are_matched_by_their_key() {
+        let wanted = Resolved {
+            lines: Some(vec![
+                line("3", &[("quantity", "9")]),
+                line("2", &[("quantity", "2")]),
+                line("4", &[("quantity", "4")]),
+            ]),
+            ..Resolved::default()
+        };
+        let last = Snapshot {
+            lines: vec![
+                linked("1", 10_000, &[("quantity", "1")]),
+                linked("2", 20_000, &[("quantity", "2")]),
+                linked("3", 30_000, &[("quantity", "3")]),
+            ],
+            ..Snapshot::default()
+        };
+        // Someone added a line 50000 in BC: ours goes behind it, and theirs is left alone.
+        let Action::UpdateOrder(change) = update(&wanted, &last, 50_000) else { panic!("an order update") };
+        assert!(change.header.is_empty());
+        let [
+            LineChange::Change { key, sequence: 30_000, .. },
+            LineChange::Add(added),
+            LineChange::Remove { sequence: 10_000, .. },
+        ] = change.lines.as_slice()
+        else {
+            panic!("{:?}", change.lines)
+        };
+        assert_eq!((key.as_str(), added.key.as_str(), added.sequence), ("3", "4", 60_000));
+    }
+
+    #[test]
+    fn a_reordered_document_needs_nothing() {
+        let wanted = Resolved { lines: Some(vec![line("2", &[]), line("1", &[])]), ..Resolved::default() };
+        let last = Snapshot { lines: vec![linked("1", 10_000, &[]), linked("2", 20_000, &[])], ..Snapshot::default() };
+        assert_eq!(update(&wanted, &last, 0), Action::None);
+    }
+}

@@ -1,0 +1,225 @@
+-- The ledger: what bcsync knows of every record, and what it did.
+-- This file is read by people too: each table and column says what it holds. Times are UTC, ISO 8601, and sort as text.
+-- Ask the views at the end rather than the tables; their names and columns stay.
+
+PRAGMA application_id = 0x62637379;  -- "bcsy"
+
+-- Single facts about this file.
+CREATE TABLE meta (
+    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta (name, value) VALUES ('epoch', '0');
+
+-- The Business Central companies that jobs write to. A name is bound to one company at first use and to no other afterwards.
+CREATE TABLE target (
+    target_id      INTEGER PRIMARY KEY,
+    name           TEXT NOT NULL UNIQUE,  -- as in [targets.NAME]
+    tenant         TEXT NOT NULL,         -- as configured
+    environment    TEXT NOT NULL,         -- as configured
+    company_id     TEXT NOT NULL,         -- id in Business Central
+    company_name   TEXT NOT NULL,         -- its name there, at first use
+    local_currency TEXT NOT NULL,         -- currency code of the company; blank on documents
+    bound_at       TEXT NOT NULL          -- when it was first used
+) STRICT;
+
+-- The configured jobs that have run at least once.
+CREATE TABLE job (
+    job_id    INTEGER PRIMARY KEY,
+    name      TEXT NOT NULL UNIQUE,  -- as in [jobs.NAME]
+    target_id INTEGER NOT NULL REFERENCES target,
+    entity    TEXT NOT NULL,         -- Business Central entity set
+    cursor    TEXT,                  -- where the next incremental read begins; null: read everything
+    mapping   BLOB NOT NULL,         -- fingerprint of the mapping in force at the last read
+    full_at   TEXT                   -- end of the last complete full read
+) STRICT;
+
+-- A record of the source that is a row in Business Central. Narrow: every record that is read is looked up here.
+CREATE TABLE link (
+    job_id      INTEGER NOT NULL REFERENCES job,
+    key         TEXT NOT NULL,     -- the record's key in the source
+    fingerprint BLOB NOT NULL,     -- 128 bits over the source record and the mapping, as last settled
+    link_id     INTEGER NOT NULL,  -- row in link_detail
+    PRIMARY KEY (job_id, key)
+) STRICT, WITHOUT ROWID;
+
+-- The wide part of a link.
+CREATE TABLE link_detail (
+    link_id     INTEGER PRIMARY KEY,
+    target_id   INTEGER NOT NULL REFERENCES target,
+    entity      TEXT NOT NULL,     -- Business Central entity set of the row
+    bc_id       TEXT NOT NULL,     -- id (GUID) in Business Central
+    number      TEXT NOT NULL,     -- number or code there; empty when the entity has none
+    etag        TEXT NOT NULL,     -- as Business Central gave it last
+    state       TEXT NOT NULL CHECK (state IN ('linked', 'closed')),  -- closed: Business Central no longer has it by its own doing
+    match_value TEXT,              -- canonical value of match_on at the last write
+    draft       BLOB NOT NULL,     -- 128 bits over what was wanted at the last write
+    snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
+    linked_at   TEXT NOT NULL,
+    written_at  TEXT NOT NULL,     -- last successful write or adoption
+    UNIQUE (target_id, entity, bc_id)
+) STRICT;
+
+-- The wanted state of records that are not settled: sent in order of seq.
+CREATE TABLE outbox (
+    seq            INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id         INTEGER NOT NULL REFERENCES job,
+    key            TEXT NOT NULL,
+    state          TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'held', 'locked', 'conflict', 'quarantined')),
+    fingerprint    BLOB NOT NULL,     -- of the source record and the mapping
+    record         TEXT NOT NULL,     -- JSON: the source record itself
+    draft          TEXT,              -- JSON: what Business Central is to hold; null when the mapping refused the record
+    match_value    TEXT,              -- canonical value of match_on
+    reason         TEXT,              -- why it is in this state, for people
+    code           TEXT,              -- Business Central's error code
+    correlation_id TEXT,              -- Business Central's correlation id, for its support
+    repeated       INTEGER NOT NULL DEFAULT 0,  -- 1: an earlier create of ours may have happened
+    attempts       INTEGER NOT NULL DEFAULT 0,  -- sends that were answered with an error
+    staged_at      TEXT NOT NULL,     -- when this version was read
+    changed_at     TEXT NOT NULL,     -- when state or reason changed last
+    UNIQUE (job_id, key)
+) STRICT;
+CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
+
+-- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
+CREATE TABLE intent (
+    intent_id   INTEGER PRIMARY KEY,
+    job_id      INTEGER NOT NULL REFERENCES job,
+    key         TEXT NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('create', 'update', 'update_order')),
+    bc_id       TEXT,              -- the row that is changed; null for a create
+    base_etag   TEXT,              -- sent as If-Match
+    fingerprint BLOB NOT NULL,     -- of the outbox row this was made from
+    draft       BLOB NOT NULL,     -- 128 bits over the draft
+    match_value TEXT,
+    snapshot    TEXT NOT NULL,     -- JSON: what the link will hold once this is settled
+    run_id      INTEGER NOT NULL REFERENCES run,
+    sent_at     TEXT NOT NULL,     -- our clock, right before sending; each attempt stamps it anew
+    clock_ahead INTEGER,           -- milliseconds by which Business Central's clock was ahead of ours; null: unknown
+    UNIQUE (job_id, key)
+) STRICT;
+
+-- Which record owns which match value: two records can never become one row.
+CREATE TABLE match_claims (
+    target_id INTEGER NOT NULL REFERENCES target,
+    entity    TEXT NOT NULL,
+    value     TEXT NOT NULL,
+    job_id    INTEGER NOT NULL REFERENCES job,
+    key       TEXT NOT NULL,
+    PRIMARY KEY (target_id, entity, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX match_claims_by_record ON match_claims (job_id, key);
+
+-- One pass of one job.
+CREATE TABLE run (
+    run_id       INTEGER PRIMARY KEY,
+    job_id       INTEGER NOT NULL REFERENCES job,
+    epoch        INTEGER NOT NULL,  -- the process that ran it
+    cause        TEXT NOT NULL,     -- command, schedule, request
+    mode         TEXT NOT NULL CHECK (mode IN ('full', 'incremental')),
+    started_at   TEXT NOT NULL,
+    finished_at  TEXT,
+    result       TEXT NOT NULL CHECK (result IN ('running', 'done', 'attention', 'failed', 'denied', 'refused', 'interrupted')),
+    message      TEXT,              -- why it did not end as done
+    null_cursors INTEGER NOT NULL DEFAULT 0,  -- records whose cursor column is null: only full reads see them
+    missing      INTEGER,           -- linked records that a complete full read did not find
+    requests     INTEGER NOT NULL DEFAULT 0,  -- HTTP requests to Business Central
+    read         INTEGER NOT NULL DEFAULT 0,  -- = unchanged + filtered + queued + staged + refused
+    unchanged    INTEGER NOT NULL DEFAULT 0,
+    filtered     INTEGER NOT NULL DEFAULT 0,
+    queued       INTEGER NOT NULL DEFAULT 0,
+    staged       INTEGER NOT NULL DEFAULT 0,
+    refused      INTEGER NOT NULL DEFAULT 0,
+    taken        INTEGER NOT NULL DEFAULT 0,  -- = the sum of all that follow
+    created      INTEGER NOT NULL DEFAULT 0,
+    adopted      INTEGER NOT NULL DEFAULT 0,
+    updated      INTEGER NOT NULL DEFAULT 0,
+    equal        INTEGER NOT NULL DEFAULT 0,
+    closed       INTEGER NOT NULL DEFAULT 0,
+    waiting      INTEGER NOT NULL DEFAULT 0,
+    pending      INTEGER NOT NULL DEFAULT 0,
+    held         INTEGER NOT NULL DEFAULT 0,
+    locked       INTEGER NOT NULL DEFAULT 0,
+    conflict     INTEGER NOT NULL DEFAULT 0,
+    quarantined  INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX run_by_job ON run (job_id, run_id);
+
+-- What a run did with one record.
+CREATE TABLE change (
+    change_id      INTEGER PRIMARY KEY,
+    run_id         INTEGER NOT NULL REFERENCES run,
+    job_id         INTEGER NOT NULL REFERENCES job,
+    key            TEXT NOT NULL,
+    outcome        TEXT NOT NULL,  -- created, adopted, updated, closed, waiting, pending, locked, conflict, quarantined
+    bc_id          TEXT,
+    number         TEXT,
+    reason         TEXT,
+    code           TEXT,
+    correlation_id TEXT,
+    at             TEXT NOT NULL
+) STRICT;
+CREATE INDEX change_by_run ON change (run_id);
+CREATE INDEX change_by_record ON change (job_id, key);
+
+-- Which property of which record changed from what to what. Values may be left out by configuration.
+CREATE TABLE field_change (
+    change_id INTEGER NOT NULL REFERENCES change ON DELETE CASCADE,
+    property  TEXT NOT NULL,  -- a line's as lines[KEY].property
+    old       TEXT,           -- JSON: what we had sent, or what Business Central held when it was overwritten
+    new       TEXT,           -- JSON: what was sent
+    PRIMARY KEY (change_id, property)
+) STRICT, WITHOUT ROWID;
+
+-- Every pass, newest first.
+CREATE VIEW sync_history AS
+SELECT run.run_id, job.name AS job, run.mode, run.cause, run.started_at, run.finished_at, run.result, run.message,
+       run.read, run.unchanged, run.filtered, run.queued, run.staged, run.refused,
+       run.taken, run.created, run.adopted, run.updated, run.equal, run.closed,
+       run.waiting, run.pending, run.held, run.locked, run.conflict, run.quarantined,
+       run.missing, run.null_cursors, run.requests
+FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;
+
+-- Records that a person must look at.
+CREATE VIEW failed_records AS
+SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, outbox.correlation_id,
+       outbox.attempts, outbox.staged_at, outbox.changed_at, outbox.record
+FROM outbox JOIN job USING (job_id)
+WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
+
+-- Everything that is not in Business Central yet, and why.
+CREATE VIEW pending_records AS
+SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code,
+       outbox.staged_at, outbox.changed_at, intent.sent_at AS open_since
+FROM outbox JOIN job USING (job_id) LEFT JOIN intent USING (job_id, key)
+WHERE outbox.state IN ('pending', 'waiting', 'held', 'locked') ORDER BY job.name, outbox.seq;
+
+-- Which property changed, when, from what to what, newest first.
+CREATE VIEW field_changes AS
+SELECT change.at, job.name AS job, change.key, change.number, change.outcome,
+       field_change.property, field_change.old, field_change.new, change.run_id
+FROM field_change JOIN change USING (change_id) JOIN job USING (job_id) ORDER BY change.change_id DESC;
+
+-- Where each job stands.
+CREATE VIEW job_status AS
+SELECT job.name AS job, job.entity, target.name AS target, target.company_name AS company,
+       last.started_at AS last_run, last.result AS last_result, last.message AS last_message,
+       (SELECT max(run.finished_at) FROM run WHERE run.job_id = job.job_id AND run.result IN ('done', 'attention')) AS last_success,
+       (SELECT count(*) FROM link WHERE link.job_id = job.job_id) AS linked,
+       (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'pending') AS pending,
+       (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'waiting') AS waiting,
+       (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'held') AS held,
+       (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'locked') AS locked,
+       (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'conflict') AS conflict,
+       (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'quarantined') AS quarantined,
+       (SELECT count(*) FROM intent WHERE intent.job_id = job.job_id) AS open_intents,
+       job.cursor, job.full_at
+FROM job JOIN target USING (target_id)
+LEFT JOIN run AS last ON last.run_id = (SELECT max(run.run_id) FROM run WHERE run.job_id = job.job_id)
+ORDER BY job.name;
+
+-- Which record is which row in Business Central.
+CREATE VIEW links AS
+SELECT job.name AS job, link.key, link_detail.number, link_detail.bc_id, link_detail.entity, link_detail.state,
+       link_detail.linked_at, link_detail.written_at
+FROM link JOIN link_detail USING (link_id) JOIN job USING (job_id) ORDER BY job.name, link.key;

@@ -1,0 +1,122 @@
+//! Runs: begun, ended, and read back for people.
+
+use super::{JobId, Ledger, LedgerError, RunId};
+use crate::model::Counters;
+
+/// A run that begins.
+#[derive(Debug, Clone, Copy)]
+pub struct RunStart<'a> {
+    /// Whose pass it is.
+    pub job: JobId,
+    /// What set it off: `command`, `schedule`, `request`.
+    pub cause: &'a str,
+    /// Whether everything is read.
+    pub full: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunResult {
+    /// Everything is in order.
+    Done,
+    /// Done, but some records need a person.
+    Attention,
+    /// Source or BC could not be reached or gave up.
+    Failed,
+    /// Credentials, consent or permissions.
+    Denied,
+    /// The source refuses the query, or the configuration does not fit.
+    Refused,
+    /// Stopped on request.
+    Interrupted,
+}
+
+impl RunResult {
+    /// The word in the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Attention => "attention",
+            Self::Failed => "failed",
+            Self::Denied => "denied",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A run that ended.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    /// How.
+    pub result: RunResult,
+    /// Why, when it is not done.
+    pub message: Option<String>,
+    /// What it counted.
+    pub counters: Counters,
+    /// Records without a cursor value.
+    pub null_cursors: u64,
+    /// Linked records that a complete full read did not find.
+    pub missing: Option<u64>,
+    /// HTTP requests to BC.
+    pub requests: u64,
+}
+
+impl Ledger {
+    /// Notes that a run begins.
+    pub async fn begin_run(&self, start: RunStart<'_>) -> Result<RunId, LedgerError> {
+        let id = sqlx::query_scalar(
+            "INSERT INTO run (job_id, epoch, cause, mode, started_at, result) VALUES (?1, ?2, ?3, ?4, ?5, 'running') \
+             RETURNING run_id",
+        )
+        .bind(start.job.0)
+        .bind(self.epoch)
+        .bind(start.cause)
+        .bind(if start.full { "full" } else { "incremental" })
+        .bind(self.now())
+        .fetch_one(&self.writer)
+        .await?;
+        Ok(RunId(id))
+    }
+
+    /// Notes how a run ended.
+    pub async fn end_run(&self, run: RunId, end: &RunEnd) -> Result<(), LedgerError> {
+        let mut query = sqlx::query(
+            "UPDATE run SET finished_at = ?2, result = ?3, message = ?4, null_cursors = ?5, missing = ?6, requests = ?7, \
+             read = ?8, unchanged = ?9, filtered = ?10, queued = ?11, staged = ?12, refused = ?13, taken = ?14, \
+             created = ?15, adopted = ?16, updated = ?17, equal = ?18, closed = ?19, waiting = ?20, pending = ?21, \
+             held = ?22, locked = ?23, conflict = ?24, quarantined = ?25 WHERE run_id = ?1",
+        )
+        .bind(run.0)
+        .bind(self.now())
+        .bind(end.result.as_str())
+        .bind(&end.message)
+        .bind(signed(end.null_cursors))
+        .bind(end.missing.map(signed))
+        .bind(signed(end.requests));
+        for (_, count) in end.counters.named() {
+            query = query.bind(signed(count));
+        }
+        query.execute(&self.writer).await?;
+        Ok(())
+    }
+
+    /// Removes runs and changes that are older than `before` (ISO 8601); links and the newest run of each job stay.
+    pub async fn prune(&self, before: &str) -> Result<u64, LedgerError> {
+        let mut tx = self.write().await?;
+        let old = "SELECT run_id FROM run WHERE started_at < ?1 \
+                   AND run_id NOT IN (SELECT max(run_id) FROM run GROUP BY job_id) \
+                   AND run_id NOT IN (SELECT run_id FROM intent)";
+        let changes = sqlx::AssertSqlSafe(format!("DELETE FROM change WHERE run_id IN ({old})"));
+        sqlx::query(changes).bind(before).execute(&mut *tx).await?;
+        let runs = sqlx::AssertSqlSafe(format!("DELETE FROM run WHERE run_id IN ({old})"));
+        let pruned = sqlx::query(runs).bind(before).execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+        Ok(pruned)
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,134 @@
+//! Targets and jobs: what the ledger is bound to.
+
+use super::{JobId, Ledger, LedgerError, TargetId};
+use crate::model::Fingerprint;
+
+/// The company that a target's name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The target's name in the configuration.
+    pub name: String,
+    /// Tenant, as configured.
+    pub tenant: String,
+    /// Environment, as configured.
+    pub environment: String,
+    /// The company's id in BC.
+    pub company_id: String,
+    /// Its name in BC.
+    pub company_name: String,
+    /// Its local currency.
+    pub local_currency: String,
+}
+
+/// What the ledger knows of a job before a run.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    /// Its row.
+    pub id: JobId,
+    /// Where the next incremental read begins; `None`: read everything.
+    pub cursor: Option<String>,
+    /// The mapping in force at the last read.
+    pub mapping: Fingerprint,
+}
+
+impl Ledger {
+    /// The binding of the target `name`, when it has been used before.
+    pub async fn binding(&self, name: &str) -> Result<Option<Binding>, LedgerError> {
+        let row: Option<(String, String, String, String, String)> = sqlx::query_as(
+            "SELECT tenant, environment, company_id, company_name, local_currency FROM target WHERE name = ?1",
+        )
+        .bind(name)
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(row.map(|(tenant, environment, company_id, company_name, local_currency)| Binding {
+            name: name.to_owned(),
+            tenant,
+            environment,
+            company_id,
+            company_name,
+            local_currency,
+        }))
+    }
+
+    /// Binds a target's name to its company at first use; later it must be the same company.
+    pub async fn bind(&self, binding: &Binding) -> Result<TargetId, LedgerError> {
+        if let Some(bound) = self.binding(&binding.name).await? {
+            let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+            if !(same(&bound.tenant, &binding.tenant)
+                && same(&bound.environment, &binding.environment)
+                && same(&bound.company_id, &binding.company_id))
+            {
+                let words = |b: &Binding| format!("{} in {} of {}", b.company_id, b.environment, b.tenant);
+                return Err(LedgerError::OtherCompany {
+                    name: binding.name.clone(),
+                    bound: words(&bound),
+                    configured: words(binding),
+                });
+            }
+        } else {
+            sqlx::query(
+                "INSERT INTO target (name, tenant, environment, company_id, company_name, local_currency, bound_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )
+            .bind(&binding.name)
+            .bind(&binding.tenant)
+            .bind(&binding.environment)
+            .bind(&binding.company_id)
+            .bind(&binding.company_name)
+            .bind(&binding.local_currency)
+            .bind(self.now())
+            .execute(&self.writer)
+            .await?;
+        }
+        let id = sqlx::query_scalar("SELECT target_id FROM target WHERE name = ?1")
+            .bind(&binding.name)
+            .fetch_one(&self.writer)
+            .await?;
+        Ok(TargetId(id))
+    }
+
+    /// The row of the job `name`, made at first use. `entity` must stay the same: links of one entity mean nothing
+    /// to another.
+    pub async fn job(
+        &self,
+        name: &str,
+        target: TargetId,
+        entity: &str,
+        mapping: Fingerprint,
+    ) -> Result<JobRow, LedgerError> {
+        sqlx::query(
+            "INSERT INTO job (name, target_id, entity, mapping) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(name)
+        .bind(target.0)
+        .bind(entity)
+        .bind(mapping.as_bytes().as_slice())
+        .execute(&self.writer)
+        .await?;
+        let (id, bound_target, bound_entity, cursor, known): (i64, i64, String, Option<String>, Vec<u8>) =
+            sqlx::query_as("SELECT job_id, target_id, entity, cursor, mapping FROM job WHERE name = ?1")
+                .bind(name)
+                .fetch_one(&self.writer)
+                .await?;
+        if bound_target != target.0 || bound_entity != entity {
+            return Err(LedgerError::OtherCompany {
+                name: format!("{name} (job)"),
+                bound: format!("{bound_entity} of target row {bound_target}"),
+                configured: format!("{entity} of target row {}", target.0),
+            });
+        }
+        let known = Fingerprint::from_bytes(&known)
+            .ok_or_else(|| LedgerError::Damaged { what: "mapping", key: name.to_owned() })?;
+        Ok(JobRow { id: JobId(id), cursor, mapping: known })
+    }
+
+    /// The row of the job `name`, when it has run before.
+    pub async fn find_job(&self, name: &str) -> Result<Option<JobId>, LedgerError> {
+        let id = sqlx::query_scalar("SELECT job_id FROM job WHERE name = ?1")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(id.map(JobId))
+    }
+}
