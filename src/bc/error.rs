@@ -1,0 +1,297 @@
+//! What an answer of BC means.
+//!
+//! The decision table of the program: keyed by what was sent, then BC's code, then the status, then the text where one
+//! code carries opposite meanings (`Internal_ServerError` is a missing permission as well as a deadlock).
+//! Codes: BC documentation, "OData error codes"; statuses: the pages on operational limits and error handling.
+
+use serde::Deserialize;
+
+use crate::http::{AuthError, ReadError};
+use crate::model::ErrorClass;
+
+/// What kind of request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// A GET, alone or in a batch of GETs.
+    Read,
+    /// A POST of a new row.
+    Create,
+    /// A PATCH or DELETE of a row.
+    Change,
+}
+
+/// An error that BC answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BcError {
+    /// What happens next.
+    pub class: ErrorClass,
+    /// The HTTP status.
+    pub status: u16,
+    /// BC's code; empty when the answer was not in BC's form.
+    pub code: String,
+    /// BC's words without the correlation id; empty when there were none.
+    pub message: String,
+    /// BC's correlation id, for its support.
+    pub correlation_id: Option<String>,
+}
+
+impl std::fmt::Display for BcError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.message.is_empty() {
+            write!(formatter, "Business Central answered with status {}", self.status)
+        } else {
+            write!(formatter, "Business Central answered: {}", self.message)
+        }
+    }
+}
+
+/// Why something could not be read from BC.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// Signing in to Entra ID failed.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// BC refuses: set-up, permission, address.
+    #[error("{what}: {error}. {fix}")]
+    Denied {
+        /// What was asked for.
+        what: String,
+        /// What BC answered.
+        error: BcError,
+        /// What a person can do.
+        fix: String,
+    },
+    /// BC could not be reached or gave up, in spite of retries.
+    #[error("{what}: {cause}")]
+    Unavailable {
+        /// What was asked for.
+        what: String,
+        /// Why there is no answer.
+        cause: String,
+    },
+    /// BC's answer cannot be understood.
+    #[error("{what}: Business Central's answer cannot be understood: {cause}")]
+    Malformed {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The company is not in this environment.
+    #[error("there is no company `{wanted}` in {api}; it has: {found}. Put `company` of the target right")]
+    NoCompany {
+        /// As configured.
+        wanted: String,
+        /// Where it was looked for.
+        api: String,
+        /// The companies there.
+        found: String,
+    },
+    /// The run was asked to stop.
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+impl Failure {
+    /// Whether only a person can mend this.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Denied { .. } | Self::NoCompany { .. } => true,
+            Self::Auth(error) => error.is_permanent(),
+            Self::Unavailable { .. } | Self::Malformed { .. } | Self::Cancelled => false,
+        }
+    }
+
+    /// What a [`ReadError`] about `what` means.
+    pub(super) fn from_read(error: ReadError, what: &str) -> Self {
+        match error {
+            ReadError::Auth(error) => Self::Auth(error),
+            ReadError::Cancelled => Self::Cancelled,
+            other => Self::Unavailable { what: what.to_owned(), cause: other.to_string() },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: Body,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl BcError {
+    /// Reads the answer `body` with `status` to a request of the kind `sent`. A gateway may have answered instead of
+    /// BC, so that the body need not be JSON.
+    #[must_use]
+    pub fn read(sent: Sent, status: u16, body: &[u8]) -> Self {
+        let (code, text) = serde_json::from_slice::<Envelope>(body)
+            .map_or_else(|_| (String::new(), String::new()), |envelope| (envelope.error.code, envelope.error.message));
+        let (message, correlation_id) = split_correlation(&text);
+        Self { class: classify(sent, status, &code, message), status, code, message: message.to_owned(), correlation_id }
+    }
+}
+
+/// BC appends `CorrelationId:  GUID.` to its message.
+fn split_correlation(text: &str) -> (&str, Option<String>) {
+    let Some((message, id)) = text.rsplit_once("CorrelationId:") else { return (text.trim(), None) };
+    let id = id.trim().trim_end_matches('.');
+    if uuid::Uuid::parse_str(id).is_ok() { (message.trim(), Some(id.to_owned())) } else { (text.trim(), None) }
+}
+
+/// What happens next after this answer. For a write whose outcome the answer does not tell, *open* beats everything.
+#[must_use]
+pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClass {
+    let write = sent != Sent::Read;
+    let says = |words: &[&str]| words.iter().any(|word| message.to_ascii_lowercase().contains(word));
+    if status == 429 || code == "Application_TooManyRequests" {
+        return ErrorClass::Throttled;
+    }
+    if write && matches!(status, 408 | 500 | 502 | 503 | 504) {
+        return ErrorClass::Open;
+    }
+    // Before the codes, since it comes under several of them; its transaction was rolled back.
+    if says(&["deadlock", "being updated in a transaction done by another session", "locked by another user"]) {
+        return ErrorClass::Transient;
+    }
+    match code {
+        "Request_EntityChanged" | "BadRequest_InvalidToken" => ErrorClass::Stale,
+        "Internal_EntityWithSameKeyExists" => ErrorClass::Exists,
+        "Internal_InvalidTableRelation" => ErrorClass::MissingRelation,
+        "Internal_RecordNotFound" if sent == Sent::Create => ErrorClass::MissingRelation,
+        "Internal_RecordNotFound" | "Internal_DataNotFoundFilter" => ErrorClass::Gone,
+        "BadRequest_ResourceNotFound" | "BadRequest_NotFound" if status == 404 && sent == Sent::Change => ErrorClass::Gone,
+        "BadRequest_ResourceNotFound"
+        | "BadRequest_NotFound"
+        | "Internal_CompanyNotFound"
+        | "BadRequest_InvalidRequestUrl"
+        | "BadRequest_MethodNotAllowed"
+        | "BadRequest_MethodNotImplemented" => ErrorClass::Denied,
+        "Internal_TenantUnavailable" | "Internal_MetadataSyncError" | "Application_ServiceUnavailable" => {
+            if write { ErrorClass::Open } else { ErrorClass::Transient }
+        }
+        "Internal_ServerError" if says(&["permission"]) => ErrorClass::Denied,
+        "Application_FieldValidationException" if says(&["status must be equal to 'open'"]) => ErrorClass::Locked,
+        _ if code.starts_with("Authentication_") || code.starts_with("Authorization_") => ErrorClass::Denied,
+        _ => by_status(sent, status, code),
+    }
+}
+
+fn by_status(sent: Sent, status: u16, code: &str) -> ErrorClass {
+    let rejected = code == "Unknown" || code.starts_with("BadRequest") || code.starts_with("Application_");
+    match status {
+        401 | 403 | 405 | 415 | 501 => ErrorClass::Denied,
+        404 if sent == Sent::Change => ErrorClass::Gone,
+        404 => ErrorClass::Denied,
+        412 => ErrorClass::Stale,
+        413 => ErrorClass::TooBig,
+        408 | 504 => ErrorClass::TooBig,
+        503 => ErrorClass::Throttled,
+        500..=599 => ErrorClass::Transient,
+        400..=499 if rejected => ErrorClass::Rejected,
+        _ => ErrorClass::Undiagnosed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorClass::*;
+    use super::Sent::{Change, Create, Read};
+    use super::*;
+
+    #[test]
+    fn every_documented_code_has_a_class() {
+        // code, status, text, class for a read, for a create, for a change
+        let table = [
+            ("BadRequest", 400, "Unable to convert value to Date", Rejected, Rejected, Rejected),
+            ("BadRequest_InvalidRequestUrl", 400, "", Denied, Denied, Denied),
+            ("BadRequest_NotFound", 404, "", Denied, Denied, Gone),
+            ("BadRequest_ResourceNotFound", 404, "", Denied, Denied, Gone),
+            ("BadRequest_InvalidOperation", 400, "Control 'x' is read-only.", Rejected, Rejected, Rejected),
+            ("BadRequest_InvalidToken", 400, "", Stale, Stale, Stale),
+            ("BadRequest_RequiredParamNotProvided", 400, "", Rejected, Rejected, Rejected),
+            ("BadRequest_MethodNotAllowed", 405, "", Denied, Denied, Denied),
+            ("BadRequest_MethodNotImplemented", 501, "", Denied, Denied, Denied),
+            ("Request_EntityChanged", 409, "Another user has already changed the record.", Stale, Stale, Stale),
+            ("Internal_EntityWithSameKeyExists", 400, "", Exists, Exists, Exists),
+            ("Internal_EntityWithSameKeyExists", 409, "", Exists, Exists, Exists),
+            ("Internal_RecordNotFound", 404, "", Gone, MissingRelation, Gone),
+            ("Internal_DataNotFoundFilter", 404, "", Gone, Gone, Gone),
+            ("Internal_InvalidTableRelation", 400, "", MissingRelation, MissingRelation, MissingRelation),
+            ("Internal_CompanyNotFound", 404, "", Denied, Denied, Denied),
+            ("Internal_TenantUnavailable", 503, "", Transient, Open, Open),
+            ("Internal_MetadataSyncError", 400, "", Transient, Open, Open),
+            ("Internal_ServerError", 400, "You do not have the following permissions", Denied, Denied, Denied),
+            ("Internal_ServerError", 409, "Your activity was deadlocked with another user", Transient, Transient, Transient),
+            ("Internal_ServerError", 409, "is being updated in a transaction done by another session", Transient, Transient, Transient),
+            ("Internal_ServerError", 500, "SQL connection", Transient, Open, Open),
+            ("Internal_ServerError", 400, "something", Undiagnosed, Undiagnosed, Undiagnosed),
+            ("Application_DialogException", 400, "You may not enter numbers manually.", Rejected, Rejected, Rejected),
+            ("Application_DialogException", 400, "was deadlocked", Transient, Transient, Transient),
+            ("Application_FieldValidationException", 400, "Gen. Bus. Posting Group must have a value", Rejected, Rejected, Rejected),
+            ("Application_FieldValidationException", 400, "Status must be equal to 'Open'  in Sales Header", Locked, Locked, Locked),
+            ("Application_EvaluateException", 400, "", Rejected, Rejected, Rejected),
+            ("Application_StringExceededLength", 400, "", Rejected, Rejected, Rejected),
+            ("Application_InvalidGUID", 400, "", Rejected, Rejected, Rejected),
+            ("Application_FilterErrorException", 400, "", Rejected, Rejected, Rejected),
+            ("Application_CallbackNotAllowed", 400, "", Rejected, Rejected, Rejected),
+            ("Application_TooManyRequests", 429, "", Throttled, Throttled, Throttled),
+            ("Application_ServiceUnavailable", 503, "", Transient, Open, Open),
+            ("Authentication_InvalidCredentials", 401, "", Denied, Denied, Denied),
+            ("Authentication_TokenExpired", 401, "", Denied, Denied, Denied),
+            ("Authentication_MissingOrMalformedToken", 401, "", Denied, Denied, Denied),
+            ("Authorization_InsufficientPermissions", 403, "", Denied, Denied, Denied),
+            ("Unknown", 400, "'x' is not an option.", Rejected, Rejected, Rejected),
+            ("Unknown", 500, "too many parts", Transient, Open, Open),
+        ];
+        for (code, status, text, read, create, change) in table {
+            for (sent, class) in [(Read, read), (Create, create), (Change, change)] {
+                assert_eq!(classify(sent, status, code, text), class, "{sent:?} {status} {code} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_documented_status_has_a_class() {
+        let table = [
+            (400, Undiagnosed, Undiagnosed, Undiagnosed),
+            (401, Denied, Denied, Denied),
+            (403, Denied, Denied, Denied),
+            (404, Denied, Denied, Gone),
+            (405, Denied, Denied, Denied),
+            (408, TooBig, Open, Open),
+            (409, Undiagnosed, Undiagnosed, Undiagnosed),
+            (412, Stale, Stale, Stale),
+            (413, TooBig, TooBig, TooBig),
+            (415, Denied, Denied, Denied),
+            (429, Throttled, Throttled, Throttled),
+            (500, Transient, Open, Open),
+            (501, Denied, Denied, Denied),
+            (502, Transient, Open, Open),
+            (503, Throttled, Open, Open),
+            (504, TooBig, Open, Open),
+        ];
+        for (status, read, create, change) in table {
+            for (sent, class) in [(Read, read), (Create, create), (Change, change)] {
+                assert_eq!(classify(sent, status, "", ""), class, "{sent:?} {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_correlation_id_is_split_from_the_message() {
+        let body = br#"{"error":{"code":"Unknown","message":"No.  CorrelationId:  e5c26ced-b671-4b46-a2a5-2e1a4aff2bfd."}}"#;
+        let error = BcError::read(Create, 400, body);
+        assert_eq!(error.message, "No.");
+        assert_eq!(error.correlation_id.as_deref(), Some("e5c26ced-b671-4b46-a2a5-2e1a4aff2bfd"));
+        let gateway = BcError::read(Read, 502, b"<html>Bad gateway</html>");
+        assert_eq!((gateway.code.as_str(), gateway.class), ("", Transient));
+        assert_eq!(gateway.to_string(), "Business Central answered with status 502");
+    }
+}

@@ -1,0 +1,110 @@
+//! Writing to BC: one envelope, once. What is sent, and what an unclear answer means, is for the caller to decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::address::ApiRoute;
+use super::batch::{self, MAX_OPERATIONS, Operation, Part};
+use super::connection::Connection;
+use super::error::{BcError, Failure, Sent};
+use super::reader::advice;
+use crate::http::{Effect, ReadyError, Slot};
+use crate::model::ErrorClass;
+
+/// How the operations of an envelope hang together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Each for itself; all are tried.
+    Independent,
+    /// All or none, in one transaction.
+    Snapshot,
+}
+
+/// What came back for an envelope.
+#[derive(Debug)]
+pub enum Answer {
+    /// BC answered: one part an operation; `None` where it said nothing about it.
+    Parts {
+        /// The answers, in the order of the operations.
+        parts: Vec<Option<Part>>,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// Nothing was done, and the same may be sent again after the pause that is in force or a delay.
+    NotDone {
+        /// Why.
+        cause: String,
+    },
+    /// The envelope is too big for BC; nothing was done.
+    TooBig,
+    /// Bytes left us and no trustworthy answer came back.
+    Open {
+        /// What happened.
+        cause: String,
+    },
+    /// BC refuses this application or address; nothing was done.
+    Denied(Failure),
+}
+
+/// Writes to one environment. Only what applies a plan holds one.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    connection: Arc<Connection>,
+    cancel: CancellationToken,
+}
+
+impl Writer {
+    /// A writer that stops waiting for its turn on `cancel`; a request that was sent is seen to its end.
+    #[must_use]
+    pub fn new(connection: Arc<Connection>, cancel: CancellationToken) -> Self {
+        Self { connection, cancel }
+    }
+
+    /// Waits for a token and a permit: what has to be in hand before an intent is written.
+    pub async fn ready(&self) -> Result<Slot, Failure> {
+        self.connection.session.ready(self.connection.batch_cost, &self.cancel).await.map_err(|error| match error {
+            ReadyError::Auth(error) => Failure::Auth(error),
+            ReadyError::Cancelled => Failure::Cancelled,
+        })
+    }
+
+    /// By how many milliseconds BC's clock was ahead of ours at its newest answer.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.connection.clock_ahead()
+    }
+
+    /// Sends `operations`, at most 100, once.
+    pub async fn send(&self, slot: Slot, route: &ApiRoute, operations: &[Operation], mode: Mode) -> Answer {
+        debug_assert!(operations.len() <= MAX_OPERATIONS, "BC refuses larger envelopes as a whole");
+        let mode: &[_] = match mode {
+            Mode::Independent => &[("prefer", "odata.continue-on-error")],
+            Mode::Snapshot => &[("isolation", "snapshot")],
+        };
+        let request = self.connection.batch(route, batch::envelope(operations), Effect::Write, mode);
+        let response = match self.connection.session.send(slot, request).await {
+            Ok(response) => response,
+            Err(error) if error.leaves_open(Effect::Write) => return Answer::Open { cause: error.to_string() },
+            Err(error) => return Answer::NotDone { cause: error.to_string() },
+        };
+        self.connection.saw(&response);
+        if response.status.is_success() {
+            return match batch::parse(&response.body, operations.len()) {
+                Ok(parts) => Answer::Parts { parts, elapsed: response.elapsed },
+                Err(cause) => Answer::Open { cause: format!("the answer to a batch cannot be understood: {cause}") },
+            };
+        }
+        let error = BcError::read(Sent::Create, response.status.as_u16(), &response.body);
+        match error.class {
+            ErrorClass::Open | ErrorClass::Undiagnosed => Answer::Open { cause: error.to_string() },
+            ErrorClass::Throttled | ErrorClass::Transient => Answer::NotDone { cause: error.to_string() },
+            ErrorClass::TooBig => Answer::TooBig,
+            _ => {
+                let fix = advice(&error, &self.connection);
+                Answer::Denied(Failure::Denied { what: "writing a batch".to_owned(), error, fix })
+            }
+        }
+    }
+}
