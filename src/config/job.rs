@@ -1,0 +1,368 @@
+//! Jobs: one stream to one entity, on a schedule.
+//!
+//! Reading goes in two steps. An [`Outline`] is what other jobs need to know of a job, and is there even when the rest
+//! cannot be used; [`read`] then checks everything that concerns one job alone.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::brake::{self, Brake};
+use super::duration;
+use super::entity::{self, EntityName};
+use super::mapping::{self, CheckTotal, Field, Lines};
+use super::name;
+use super::reader::{Findings, Table, Value};
+use super::schedule::{self, Schedule};
+use super::service::{self, Retry};
+use super::stream::{self, Stream};
+use super::suggest;
+use super::text::Located;
+
+/// One stream to one entity.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its name in the configuration.
+    pub name: Located<String>,
+    /// Whether it runs at all.
+    pub enabled: bool,
+    /// The name of the source it reads; it exists.
+    pub source: Located<String>,
+    /// The name of the target it writes to; it exists.
+    pub target: String,
+    /// The entity it writes.
+    pub entity: Located<EntityName>,
+    /// The names of the jobs that run before it; they exist, and none of them waits for this one.
+    pub after: Vec<Located<String>>,
+    /// When it runs.
+    pub schedule: Option<Located<Schedule>>,
+    /// When it reads everything.
+    pub full_schedule: Option<Located<Schedule>>,
+    /// The time zone of its schedules and of the dates it makes from stamps.
+    pub timezone: Tz,
+    /// The longest random delay of a scheduled run.
+    pub jitter: Duration,
+    /// Whether a run that was missed is made up for, once.
+    pub catch_up: bool,
+    /// How long a run may take.
+    pub timeout: Duration,
+    /// What it reads.
+    pub stream: Stream,
+    /// The properties that find a row which Business Central has already. Not empty unless `mode` is `update_only`.
+    pub match_on: Vec<Located<String>>,
+    /// What happens with a row that matches but was not made by this program.
+    pub adopt: Adopt,
+    /// Which writes it may make.
+    pub mode: Mode,
+    /// Who wins when someone changed our properties in Business Central. There unless `mode` is `create_only`.
+    pub on_conflict: Option<OnConflict>,
+    /// What becomes of the row of a record that was deleted.
+    pub on_delete: OnDelete,
+    /// What becomes of a record whose row Business Central no longer has.
+    pub on_missing: OnMissing,
+    /// Whether a changed match value may rename the row.
+    pub rename: bool,
+    /// An expression over the record; where it is false the record is left alone.
+    pub condition: Option<Located<String>>,
+    /// How much a run may change before it asks.
+    pub brake: Brake,
+    /// How often and how long something is tried again.
+    pub retry: Retry,
+    /// What it writes; not empty.
+    pub fields: Vec<Field>,
+    /// What it writes only when it makes a row.
+    pub create_only: Vec<Field>,
+    /// The lines of each record.
+    pub lines: Option<Lines>,
+    /// The total that must come out right.
+    pub check_total: Option<Located<CheckTotal>>,
+}
+
+/// What happens with a row that matches but was not made by this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopt {
+    /// It is linked and brought up to date.
+    Update,
+    /// It is linked if it already is as wanted.
+    IfEqual,
+    /// It is not linked: the record is quarantined with what was found.
+    Never,
+}
+
+/// Which writes a job may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It makes rows and changes them.
+    Upsert,
+    /// It makes rows and never changes them.
+    CreateOnly,
+    /// It changes rows and never makes them.
+    UpdateOnly,
+}
+
+/// Who wins when someone changed our properties in Business Central.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The source: the change is overwritten, and recorded.
+    SourceWins,
+    /// Business Central: the change stays.
+    BcWins,
+    /// Nobody, until a person decides.
+    Hold,
+}
+
+/// What becomes of the row of a record that was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    /// It stays.
+    Keep,
+    /// It is blocked.
+    Block,
+    /// It is deleted.
+    Delete,
+}
+
+/// What becomes of a record whose row Business Central no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMissing {
+    /// It is closed.
+    Close,
+    /// Its row is made again.
+    Recreate,
+}
+
+/// What other jobs need to know of a job.
+pub(super) struct Outline {
+    pub(super) name: String,
+    pub(super) after: Vec<Located<String>>,
+    pub(super) has_schedule: bool,
+    pub(super) timezone: Option<Tz>,
+}
+
+/// The names of everything that a job can refer to.
+pub(super) struct Names {
+    pub(super) sources: Vec<String>,
+    pub(super) targets: Vec<String>,
+    pub(super) jobs: Vec<String>,
+}
+
+/// The outline of a job, and the rest of its table.
+pub(super) fn read_outline<'d>(value: &Value<'d>) -> Option<(Outline, Table<'d>)> {
+    let mut table = value.table()?;
+    let outline = Outline {
+        name: value.key().value,
+        after: table.or("after", |value| value.list(Value::text), Vec::new()),
+        has_schedule: table.has("schedule"),
+        timezone: table.optional("timezone", schedule::read_timezone).map(Located::into_value),
+    };
+    Some((outline, table))
+}
+
+/// The job whose outline was read from `table`, if it can be used. `timezone` is the one that is in force.
+pub(super) fn read(
+    value: &Value<'_>,
+    outline: Outline,
+    timezone: Tz,
+    mut table: Table<'_>,
+    names: &Names,
+    retry: Retry,
+) -> Option<Job> {
+    let findings = table.findings();
+    let name = name::read(value);
+    let enabled = table.or("enabled", Value::boolean, true);
+    let source = table.required("source", Value::text);
+    if let Some(source) = &source {
+        name::check(source, "source", &names.sources, findings);
+    }
+    let target = read_target(&mut table, names);
+    let entity = table.required("entity", entity::read);
+    let schedule = table.optional("schedule", schedule::read);
+    let full_schedule = table.optional("full_schedule", schedule::read);
+    let jitter = table.or("jitter", duration::read, Duration::ZERO);
+    let catch_up = table.or("catch_up", Value::boolean, true);
+    let timeout = table.or("timeout", duration::read_positive, Duration::from_hours(1));
+    let stream = stream::read(&mut table);
+    let condition = table.optional("where", mapping::read_expression);
+
+    let mode = read_mode(&mut table);
+    let match_on = read_match_on(&mut table, mode);
+    let adopt = read_adopt(&mut table, entity.as_ref());
+    let on_conflict = read_on_conflict(&mut table, mode);
+    let on_delete = read_on_delete(&mut table, entity.as_ref());
+    let on_missing = [("close", OnMissing::Close), ("recreate", OnMissing::Recreate)];
+    let on_missing = table.or("on_missing", |value| value.choice(&on_missing), OnMissing::Close);
+    let rename = table.or("rename", Value::boolean, false);
+    let brake = brake::read(&mut table);
+    let retry = service::read_retry(&mut table, retry);
+
+    if !table.has("fields") {
+        findings.push(table.problem(format!("`[jobs.{}.fields]` is missing", outline.name)));
+    }
+    let fields = mapping::read_fields(&mut table, "fields");
+    let create_only = mapping::read_fields(&mut table, "create_only").unwrap_or_default();
+    let has_lines = table.has("lines");
+    let lines = mapping::read_lines(&mut table);
+    let check_total = table.optional("check_total", mapping::read_check_total);
+    if let Some(fields) = &fields {
+        check_match_on(&match_on, fields, findings);
+        check_create_only(&create_only, fields, mode, findings);
+    }
+    if let (Some(stream), Some(entity)) = (&stream, &entity) {
+        check_full_schedule(full_schedule.as_ref(), stream, has_lines, on_delete, &value.key(), entity, findings);
+    }
+    table.finish();
+    Some(Job {
+        name: name?,
+        enabled,
+        source: source?,
+        target: target?,
+        entity: entity?,
+        after: outline.after,
+        schedule,
+        full_schedule,
+        timezone,
+        jitter,
+        catch_up,
+        timeout,
+        stream: stream?,
+        match_on,
+        adopt,
+        mode,
+        on_conflict,
+        on_delete,
+        on_missing,
+        rename,
+        condition,
+        brake,
+        retry,
+        fields: fields?,
+        create_only,
+        lines,
+        check_total,
+    })
+}
+
+fn read_target(table: &mut Table<'_>, names: &Names) -> Option<String> {
+    if let Some(target) = table.optional("target", Value::text) {
+        name::check(&target, "target", &names.targets, table.findings());
+        return Some(target.value);
+    }
+    match &names.targets[..] {
+        [only] => return Some(only.clone()),
+        // Told once, for the file.
+        [] => {}
+        _ if table.has("target") => {}
+        several => {
+            let problem = table.problem("`target` is missing, and there are several");
+            table.findings().push(problem.allowed(several.join(", ")));
+        }
+    }
+    None
+}
+
+fn read_mode(table: &mut Table<'_>) -> Mode {
+    let modes = [("upsert", Mode::Upsert), ("create_only", Mode::CreateOnly), ("update_only", Mode::UpdateOnly)];
+    table.or("mode", |value| value.choice(&modes), Mode::Upsert)
+}
+
+/// Without it a row whose creation was not answered could not be found again, and would be made twice.
+fn read_match_on(table: &mut Table<'_>, mode: Mode) -> Vec<Located<String>> {
+    if !table.has("match_on") && mode != Mode::UpdateOnly {
+        let problem = table.problem("`match_on` is missing: a job that creates rows must be able to find them again");
+        table.findings().push(problem.hint("name the property that tells rows apart: match_on = \"number\""));
+    }
+    let read = |value: &Value<'_>| {
+        if value.is_text() {
+            return Some(vec![value.locate(entity::read_identifier(value)?)]);
+        }
+        let list = value.list(entity::read_identifier)?;
+        if list.is_empty() {
+            return value.reject(value.problem("`match_on` names no property"));
+        }
+        Some(list)
+    };
+    table.or("match_on", read, Vec::new())
+}
+
+fn check_match_on(match_on: &[Located<String>], fields: &[Field], findings: &Findings) {
+    let properties = || fields.iter().map(|field| field.property.value.as_str());
+    for property in match_on {
+        if !properties().any(|known| known == property.value) {
+            let problem = property.error(format!("`{}` is not among the `fields` of this job", property.value));
+            let allowed = properties().collect::<Vec<_>>().join(", ");
+            findings.push(problem.allowed(allowed).maybe_hint(suggest::hint(&property.value, properties())));
+        }
+    }
+}
+
+fn check_create_only(create_only: &[Field], fields: &[Field], mode: Mode, findings: &Findings) {
+    let written: HashSet<&str> = fields.iter().map(|field| field.property.value.as_str()).collect();
+    for Field { property, .. } in create_only {
+        if written.contains(property.value.as_str()) {
+            let problem = property.error(format!("`{}` is in `fields` too", property.value));
+            findings.push(problem.hint("keep it in `fields` if it is kept up to date, here if it is sent only once"));
+        }
+    }
+    if let (Some(first), Mode::UpdateOnly) = (create_only.first(), mode) {
+        findings.push(first.property.error("`create_only` has no meaning in a job that creates nothing (`mode`)"));
+    }
+}
+
+fn read_adopt(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> Adopt {
+    let default = if entity.is_some_and(|entity| entity.value.is_document()) { Adopt::Never } else { Adopt::Update };
+    let choices = [("update", Adopt::Update), ("if_equal", Adopt::IfEqual), ("never", Adopt::Never)];
+    table.or("adopt", |value| value.choice(&choices), default)
+}
+
+/// Whose change is lost is not for the program to choose.
+fn read_on_conflict(table: &mut Table<'_>, mode: Mode) -> Option<OnConflict> {
+    let choices =
+        [("source_wins", OnConflict::SourceWins), ("bc_wins", OnConflict::BcWins), ("hold", OnConflict::Hold)];
+    if !table.has("on_conflict") && mode != Mode::CreateOnly {
+        let problem = table
+            .problem("`on_conflict` is missing: who wins when someone changed our properties in Business Central?");
+        table.findings().push(problem.allowed("source_wins, bc_wins, hold"));
+    }
+    table.optional("on_conflict", |value| value.choice(&choices)).map(Located::into_value)
+}
+
+fn read_on_delete(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> OnDelete {
+    let choices = [("keep", OnDelete::Keep), ("block", OnDelete::Block), ("delete", OnDelete::Delete)];
+    let Some(on_delete) = table.optional("on_delete", |value| value.choice(&choices)) else { return OnDelete::Keep };
+    let blockable = |entity: &EntityName| entity.is_standard("customers") || entity.is_standard("items");
+    if let (OnDelete::Block, Some(entity)) = (on_delete.value, entity)
+        && !blockable(&entity.value)
+    {
+        let problem = on_delete.error(format!("rows of {} cannot be blocked, only customers and items", entity.value));
+        table.findings().push(problem.allowed("keep, delete"));
+    }
+    on_delete.value
+}
+
+/// A cursor misses children that change without their parent, and rows that are deleted; only a full read finds them.
+fn check_full_schedule(
+    full_schedule: Option<&Located<Schedule>>,
+    stream: &Stream,
+    has_lines: bool,
+    on_delete: OnDelete,
+    job: &Located<String>,
+    entity: &Located<EntityName>,
+    findings: &Findings,
+) {
+    match (full_schedule, &stream.cursor) {
+        (Some(full_schedule), None) => {
+            findings.push(full_schedule.warning("every run of this job reads everything: it has no `cursor`"));
+        }
+        (None, Some(cursor)) if has_lines || on_delete != OnDelete::Keep => {
+            let missed = if has_lines {
+                format!("lines of {} that change without their document", entity.value)
+            } else {
+                format!("records of {} that were deleted", job.value)
+            };
+            let problem = cursor.column.warning(format!("a cursor does not see {missed}"));
+            findings.push(problem.hint("read everything now and then: full_schedule = \"0 3 * * SUN\""));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,62 @@
+//! When a job runs: cron expressions and time zones.
+//!
+//! 5 fields as in crontab, where day of month *or* day of week suffices; 6 with seconds first; or a nickname. An expression
+//! that names no day of any year is refused here: a scheduler would drop such a job without a word.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+use super::reader::Value;
+use super::suggest;
+
+const ALLOWED: &str = "5 fields (minute hour day-of-month month day-of-week), 6 with seconds first, \
+                       or @hourly, @daily, @weekly, @monthly, @yearly";
+
+/// When a job runs, in the job's time zone.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// As it is written in the configuration.
+    pub text: String,
+    /// The same, to ask for the next time.
+    pub cron: Cron,
+}
+
+/// A cron expression that comes true some day.
+pub(super) fn read(value: &Value<'_>) -> Option<Schedule> {
+    let text = value.text()?;
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+    let cron = match parser.parse(&text) {
+        Ok(cron) => cron,
+        Err(error) => {
+            let detail = error.to_string();
+            let problem = value.problem(format!("`{text}` is not a schedule: {}", detail.trim_end_matches('.')));
+            return value.reject(problem.allowed(ALLOWED).maybe_hint(step_hint(&text)));
+        }
+    };
+    // Where the search begins is of no matter: without a year, every expression repeats for ever or never comes true.
+    if cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, true).is_err() {
+        let problem = value.problem(format!("`{text}` never runs: no month has such a day"));
+        return value.reject(problem.hint("for the last day of each month write `L` as the day of the month"));
+    }
+    Some(Schedule { text, cron })
+}
+
+/// `1/10` is what many other crons accept.
+fn step_hint(text: &str) -> Option<String> {
+    let (field, (start, step)) = text.split_whitespace().find_map(|field| Some((field, field.split_once('/')?)))?;
+    let is_number = !start.is_empty() && start.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| format!("a step needs a range: `{start}-59/{step}` or `*/{step}` instead of `{field}`"))
+}
+
+/// A time zone by its IANA name.
+pub(super) fn read_timezone(value: &Value<'_>) -> Option<Tz> {
+    let text = value.text()?;
+    let Ok(timezone) = text.parse::<Tz>() else {
+        let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let problem = value.problem(format!("`{text}` is not a time zone")).maybe_hint(suggest::hint(&text, names));
+        return value.reject(problem.allowed("an IANA name such as Europe/Berlin, America/New_York or UTC"));
+    };
+    Some(timezone)
+}
