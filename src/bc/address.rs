@@ -60,7 +60,13 @@ impl Api {
 
 impl fmt::Display for Api {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "environment {} of tenant {} at {}", self.environment, self.tenant, self.base.origin().ascii_serialization())
+        write!(
+            formatter,
+            "environment {} of tenant {} at {}",
+            self.environment,
+            self.tenant,
+            self.base.origin().ascii_serialization()
+        )
     }
 }
 

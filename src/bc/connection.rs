@@ -20,7 +20,6 @@ pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(620);
 const UNKNOWN: i64 = i64::MIN;
 
 /// One environment, reached on behalf of one app registration.
-#[derive(Debug)]
 pub struct Connection {
     pub(super) session: Session,
     pub(super) api: Api,
@@ -80,7 +79,13 @@ impl Connection {
         request
     }
 
-    pub(super) fn batch(&self, route: &ApiRoute, body: Bytes, effect: Effect, mode: &[(&'static str, &'static str)]) -> Request {
+    pub(super) fn batch(
+        &self,
+        route: &ApiRoute,
+        body: Bytes,
+        effect: Effect,
+        mode: &[(&'static str, &'static str)],
+    ) -> Request {
         let mut headers = headers(mode);
         headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         Request {

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::http::{AuthError, ReadError};
+use crate::http::{AuthError, AuthErrorKind, ReadError};
 use crate::model::ErrorClass;
 
 /// What kind of request was answered.
@@ -98,7 +98,7 @@ impl Failure {
     pub fn is_denied(&self) -> bool {
         match self {
             Self::Denied { .. } | Self::NoCompany { .. } => true,
-            Self::Auth(error) => error.is_permanent(),
+            Self::Auth(error) => error.kind == AuthErrorKind::Permanent,
             Self::Unavailable { .. } | Self::Malformed { .. } | Self::Cancelled => false,
         }
     }
@@ -134,7 +134,13 @@ impl BcError {
         let (code, text) = serde_json::from_slice::<Envelope>(body)
             .map_or_else(|_| (String::new(), String::new()), |envelope| (envelope.error.code, envelope.error.message));
         let (message, correlation_id) = split_correlation(&text);
-        Self { class: classify(sent, status, &code, message), status, code, message: message.to_owned(), correlation_id }
+        Self {
+            class: classify(sent, status, &code, message),
+            status,
+            code,
+            message: message.to_owned(),
+            correlation_id,
+        }
     }
 }
 
@@ -166,7 +172,9 @@ pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClas
         "Internal_InvalidTableRelation" => ErrorClass::MissingRelation,
         "Internal_RecordNotFound" if sent == Sent::Create => ErrorClass::MissingRelation,
         "Internal_RecordNotFound" | "Internal_DataNotFoundFilter" => ErrorClass::Gone,
-        "BadRequest_ResourceNotFound" | "BadRequest_NotFound" if status == 404 && sent == Sent::Change => ErrorClass::Gone,
+        "BadRequest_ResourceNotFound" | "BadRequest_NotFound" if status == 404 && sent == Sent::Change => {
+            ErrorClass::Gone
+        }
         "BadRequest_ResourceNotFound"
         | "BadRequest_NotFound"
         | "Internal_CompanyNotFound"
@@ -174,7 +182,11 @@ pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClas
         | "BadRequest_MethodNotAllowed"
         | "BadRequest_MethodNotImplemented" => ErrorClass::Denied,
         "Internal_TenantUnavailable" | "Internal_MetadataSyncError" | "Application_ServiceUnavailable" => {
-            if write { ErrorClass::Open } else { ErrorClass::Transient }
+            if write {
+                ErrorClass::Open
+            } else {
+                ErrorClass::Transient
+            }
         }
         "Internal_ServerError" if says(&["permission"]) => ErrorClass::Denied,
         "Application_FieldValidationException" if says(&["status must be equal to 'open'"]) => ErrorClass::Locked,
@@ -228,14 +240,42 @@ mod tests {
             ("Internal_TenantUnavailable", 503, "", Transient, Open, Open),
             ("Internal_MetadataSyncError", 400, "", Transient, Open, Open),
             ("Internal_ServerError", 400, "You do not have the following permissions", Denied, Denied, Denied),
-            ("Internal_ServerError", 409, "Your activity was deadlocked with another user", Transient, Transient, Transient),
-            ("Internal_ServerError", 409, "is being updated in a transaction done by another session", Transient, Transient, Transient),
+            (
+                "Internal_ServerError",
+                409,
+                "Your activity was deadlocked with another user",
+                Transient,
+                Transient,
+                Transient,
+            ),
+            (
+                "Internal_ServerError",
+                409,
+                "is being updated in a transaction done by another session",
+                Transient,
+                Transient,
+                Transient,
+            ),
             ("Internal_ServerError", 500, "SQL connection", Transient, Open, Open),
             ("Internal_ServerError", 400, "something", Undiagnosed, Undiagnosed, Undiagnosed),
             ("Application_DialogException", 400, "You may not enter numbers manually.", Rejected, Rejected, Rejected),
             ("Application_DialogException", 400, "was deadlocked", Transient, Transient, Transient),
-            ("Application_FieldValidationException", 400, "Gen. Bus. Posting Group must have a value", Rejected, Rejected, Rejected),
-            ("Application_FieldValidationException", 400, "Status must be equal to 'Open'  in Sales Header", Locked, Locked, Locked),
+            (
+                "Application_FieldValidationException",
+                400,
+                "Gen. Bus. Posting Group must have a value",
+                Rejected,
+                Rejected,
+                Rejected,
+            ),
+            (
+                "Application_FieldValidationException",
+                400,
+                "Status must be equal to 'Open'  in Sales Header",
+                Locked,
+                Locked,
+                Locked,
+            ),
             ("Application_EvaluateException", 400, "", Rejected, Rejected, Rejected),
             ("Application_StringExceededLength", 400, "", Rejected, Rejected, Rejected),
             ("Application_InvalidGUID", 400, "", Rejected, Rejected, Rejected),
@@ -286,7 +326,8 @@ mod tests {
 
     #[test]
     fn the_correlation_id_is_split_from_the_message() {
-        let body = br#"{"error":{"code":"Unknown","message":"No.  CorrelationId:  e5c26ced-b671-4b46-a2a5-2e1a4aff2bfd."}}"#;
+        let body =
+            br#"{"error":{"code":"Unknown","message":"No.  CorrelationId:  e5c26ced-b671-4b46-a2a5-2e1a4aff2bfd."}}"#;
         let error = BcError::read(Create, 400, body);
         assert_eq!(error.message, "No.");
         assert_eq!(error.correlation_id.as_deref(), Some("e5c26ced-b671-4b46-a2a5-2e1a4aff2bfd"));

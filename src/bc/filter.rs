@@ -9,8 +9,25 @@ use crate::model::Value;
 const CHAIN: usize = 40;
 
 /// What must not stand bare in the query part of a URL.
-const QUERY: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'%').add(b'&').add(b'+').add(b'?').add(b'=').add(b'/').add(b';').add(b'\\').add(b'{').add(b'}').add(b'|').add(b'^').add(b'`');
+const QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'%')
+    .add(b'&')
+    .add(b'+')
+    .add(b'?')
+    .add(b'=')
+    .add(b'/')
+    .add(b';')
+    .add(b'\\')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'^')
+    .add(b'`');
 
 /// `value` as an OData literal. GUIDs stand bare, texts in quotes; `guid` says which a text is.
 pub(super) fn literal(value: &Value, guid: bool) -> String {

@@ -25,7 +25,7 @@ pub struct Company {
 }
 
 /// Reads from one environment. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Reader {
     connection: Arc<Connection>,
     policy: RetryPolicy,
@@ -111,7 +111,13 @@ impl Reader {
     /// The rows of `query` whose `property` is one of `values`. `guid` says that the property is one. Rows that were
     /// not asked for, as a server that ignores the filter would send, are left out by the caller, which knows how to
     /// compare.
-    pub async fn find(&self, query: Query<'_>, property: &str, values: &[Value], guid: bool) -> Result<Vec<Row>, Failure> {
+    pub async fn find(
+        &self,
+        query: Query<'_>,
+        property: &str,
+        values: &[Value],
+        guid: bool,
+    ) -> Result<Vec<Row>, Failure> {
         let literals: Vec<_> = values.iter().map(|value| filter::literal(value, guid)).collect();
         let paths: Vec<_> = filter::chains(property, &literals).iter().map(|chain| query.path(Some(chain))).collect();
         let what = format!("{} by {property}", query.entity);
@@ -148,7 +154,7 @@ impl Reader {
             .map_err(|error| Failure::from_read(error, what))?;
         connection.saw(&response);
         if !response.status.is_success() {
-            return Err(self.refused(what, BcError::read(Sent::Read, response.status.as_u16(), &response.body)));
+            return Err(self.refused(what, BcError::read(Sent::Read, response.status.as_u16(), &response.body)).await);
         }
         let malformed = |cause: String| Failure::Malformed { what: what.to_owned(), cause };
         let parts = batch::parse(&response.body, operations.len()).map_err(malformed)?;
@@ -189,7 +195,9 @@ impl Reader {
                 .map_err(|error| Failure::from_read(error, what))?;
             connection.saw(&response);
             if !response.status.is_success() {
-                return Err(self.refused(what, BcError::read(Sent::Read, response.status.as_u16(), &response.body)));
+                return Err(self
+                    .refused(what, BcError::read(Sent::Read, response.status.as_u16(), &response.body))
+                    .await);
             }
             let text = std::str::from_utf8(&response.body).map_err(|error| malformed(error.to_string()))?;
             next = read_page(text, what, rows)?;
@@ -198,13 +206,13 @@ impl Reader {
     }
 
     /// What it means that BC refuses to be read.
-    fn refused(&self, what: &str, error: BcError) -> Failure {
+    async fn refused(&self, what: &str, error: BcError) -> Failure {
         match error.class {
             ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig => {
                 Failure::Unavailable { what: what.to_owned(), cause: error.to_string() }
             }
             _ => {
-                let fix = advice(&error, &self.connection);
+                let fix = advice(&error, &self.connection).await;
                 Failure::Denied { what: what.to_owned(), error, fix }
             }
         }
@@ -213,19 +221,24 @@ impl Reader {
 
 /// What a person can do about a refusal that concerns the set-up. Told apart as in BC's own documentation on
 /// service-to-service authentication.
-pub(super) fn advice(error: &BcError, connection: &Connection) -> String {
+pub(super) async fn advice(error: &BcError, connection: &Connection) -> String {
     let api = &connection.api;
     match (error.status, error.code.as_str()) {
-        (401, _) => match connection.session.consent() {
-            Some(false) => "The token carries no application permission: add API.ReadWrite.All (Application) for \
+        (401, _) => match connection.session.token().await.ok().and_then(|token| token.claims()) {
+            // Entra issues a token without roles when the permission or its consent is missing; BC then answers 401.
+            Some(claims) if claims.roles.is_empty() => {
+                "The token carries no application permission: add API.ReadWrite.All (Application) for \
                             Dynamics 365 Business Central to the app registration and grant admin consent"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => format!(
                 "Business Central does not know the application: on its page `Microsoft Entra applications` add the \
                  client id and set State to Enabled, in {api}"
             ),
         },
-        (_, "Internal_CompanyNotFound") => "The company is not in this environment: put `company` of the target right".to_owned(),
+        (_, "Internal_CompanyNotFound") => {
+            "The company is not in this environment: put `company` of the target right".to_owned()
+        }
         (404, _) => format!(
             "There is nothing at this address: check `tenant`, `environment` and `base_url` of the target, and that \
              the API is installed in {api}"

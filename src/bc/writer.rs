@@ -49,7 +49,7 @@ pub enum Answer {
 }
 
 /// Writes to one environment. Only what applies a plan holds one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Writer {
     connection: Arc<Connection>,
     cancel: CancellationToken,
@@ -102,7 +102,7 @@ impl Writer {
             ErrorClass::Throttled | ErrorClass::Transient => Answer::NotDone { cause: error.to_string() },
             ErrorClass::TooBig => Answer::TooBig,
             _ => {
-                let fix = advice(&error, &self.connection);
+                let fix = advice(&error, &self.connection).await;
                 Answer::Denied(Failure::Denied { what: "writing a batch".to_owned(), error, fix })
             }
         }

@@ -83,7 +83,7 @@ impl Ledger {
                  ON CONFLICT (job_id, key) DO UPDATE SET kind = excluded.kind, bc_id = excluded.bc_id, \
                  base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, draft = excluded.draft, \
                  match_value = excluded.match_value, snapshot = excluded.snapshot, run_id = excluded.run_id, \
-                 sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead",
+                 sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
             )
             .bind(job.0)
             .bind(&intent.key)
@@ -125,6 +125,17 @@ impl Ledger {
             }
         }
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// Lets the records of `keys` be sent again although their intents stay: their rows were read back and still have
+    /// the etag that was sent, so that of the lost request and the next one only one can win.
+    pub async fn release_intents(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
+        sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
+            .bind(job.0)
+            .bind(super::links::json_list(keys.iter().copied()))
+            .execute(&self.writer)
+            .await?;
         Ok(())
     }
 

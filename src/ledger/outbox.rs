@@ -51,7 +51,8 @@ impl Ledger {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT seq, key, state, fingerprint, draft, match_value, repeated, attempts FROM outbox NOT INDEXED \
              WHERE seq > ?2 AND job_id = ?1 AND state IN ('pending', 'waiting', 'locked') AND draft IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) \
+             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key \
+             AND NOT intent.released) \
              ORDER BY seq LIMIT ?3",
         )
         .bind(job.0)
@@ -81,7 +82,8 @@ impl Ledger {
         let count: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM outbox WHERE job_id = ?1 AND state IN ('pending', 'waiting', 'locked') \
              AND draft IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key)",
+             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key \
+             AND NOT intent.released)",
         )
         .bind(job.0)
         .fetch_one(&self.readers)

@@ -1,0 +1,54 @@
+//! What the operator decided for cases in which more than one thing would be right.
+
+/// What happens with a row that matches but was not made by this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopt {
+    /// It is linked and brought up to date.
+    Update,
+    /// It is linked if it already is as wanted.
+    IfEqual,
+    /// It is not linked: the record is quarantined with what was found.
+    Never,
+}
+
+/// Which writes a job may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It makes rows and changes them.
+    Upsert,
+    /// It makes rows and never changes them.
+    CreateOnly,
+    /// It changes rows and never makes them.
+    UpdateOnly,
+}
+
+/// Who wins when someone changed our properties in Business Central.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The source: the change is overwritten, and recorded.
+    SourceWins,
+    /// Business Central: the change stays.
+    BcWins,
+    /// Nobody, until a person decides.
+    Hold,
+}
+
+/// What becomes of the row of a record that was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    /// It stays.
+    Keep,
+    /// It is blocked.
+    Block,
+    /// It is deleted.
+    Delete,
+}
+
+/// What becomes of a record whose row Business Central no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMissing {
+    /// It is closed.
+    Close,
+    /// Its row is made again.
+    Recreate,
+}
