@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use super::brake::{self, Brake};
 use super::duration;
 use super::entity::{self, EntityName};
-use super::mapping::{self, CheckTotal, Field, Lines};
+use super::mapping::{self, CheckTotal, Field, Lines, Mapped};
 use super::name;
 use super::reader::{Findings, Table, Value};
 use super::schedule::{self, Schedule};
@@ -228,7 +228,7 @@ pub(super) fn read(
         stream: stream?,
         match_on,
         adopt,
-        mode,
+        mode: mode?,
         on_conflict,
         on_delete,
         on_missing,
@@ -236,8 +236,8 @@ pub(super) fn read(
         condition,
         brake,
         retry,
-        fields: fields?,
-        create_only,
+        fields: fields?.fields,
+        create_only: create_only.fields,
         lines,
         check_total,
     })
@@ -261,16 +261,31 @@ fn read_target(table: &mut Table<'_>, names: &Names) -> Option<String> {
     None
 }
 
-fn read_mode(table: &mut Table<'_>) -> Mode {
+/// `None` if what is written cannot be used, so that nothing is concluded from it.
+fn read_mode(table: &mut Table<'_>) -> Option<Mode> {
     let modes = [("upsert", Mode::Upsert), ("create_only", Mode::CreateOnly), ("update_only", Mode::UpdateOnly)];
-    table.or("mode", |value| value.choice(&modes), Mode::Upsert)
+    if !table.has("mode") {
+        return Some(Mode::Upsert);
+    }
+    table.optional("mode", |value| value.choice(&modes)).map(Located::into_value)
 }
 
 /// Without it a row whose creation was not answered could not be found again, and would be made twice.
-fn read_match_on(table: &mut Table<'_>, mode: Mode) -> Vec<Located<String>> {
-    if !table.has("match_on") && mode != Mode::UpdateOnly {
-        let problem = table.problem("`match_on` is missing: a job that creates rows must be able to find them again");
-        table.findings().push(problem.hint("name the property that tells rows apart: match_on = \"number\""));
+fn read_match_on(table: &mut Table<'_>, mode: Option<Mode>) -> Vec<Located<String>> {
+    if !table.has("match_on") {
+        let hint = "name the property that tells rows apart: match_on = \"number\"";
+        match mode {
+            Some(Mode::Upsert | Mode::CreateOnly) => {
+                let problem =
+                    table.problem("`match_on` is missing: a job that creates rows must be able to find them again");
+                table.findings().push(problem.hint(hint));
+            }
+            Some(Mode::UpdateOnly) => {
+                let problem = table.problem("without `match_on` this job finds no row that it did not create itself");
+                table.findings().push(problem.hint(hint).as_warning());
+            }
+            None => {}
+        }
     }
     let read = |value: &Value<'_>| {
         if value.is_text() {
@@ -285,27 +300,26 @@ fn read_match_on(table: &mut Table<'_>, mode: Mode) -> Vec<Located<String>> {
     table.or("match_on", read, Vec::new())
 }
 
-fn check_match_on(match_on: &[Located<String>], fields: &[Field], findings: &Findings) {
-    let properties = || fields.iter().map(|field| field.property.value.as_str());
-    for property in match_on {
-        if !properties().any(|known| known == property.value) {
-            let problem = property.error(format!("`{}` is not among the `fields` of this job", property.value));
-            let allowed = properties().collect::<Vec<_>>().join(", ");
-            findings.push(problem.allowed(allowed).maybe_hint(suggest::hint(&property.value, properties())));
-        }
+fn check_match_on(match_on: &[Located<String>], mapped: &Mapped, findings: &Findings) {
+    let properties: Vec<&str> = mapped.properties.iter().map(|property| property.value.as_str()).collect();
+    // That nothing is mapped at all is told already.
+    let unmapped =
+        |property: &&Located<String>| !properties.is_empty() && !properties.contains(&property.value.as_str());
+    for property in match_on.iter().filter(unmapped) {
+        let problem = property.error(format!("`{}` is not among the `fields` of this job", property.value));
+        let hint = suggest::hint(&property.value, properties.iter().copied());
+        findings.push(problem.allowed(properties.join(", ")).maybe_hint(hint));
     }
 }
 
-fn check_create_only(create_only: &[Field], fields: &[Field], mode: Mode, findings: &Findings) {
-    let written: HashSet<&str> = fields.iter().map(|field| field.property.value.as_str()).collect();
-    for Field { property, .. } in create_only {
-        if written.contains(property.value.as_str()) {
-            let problem = property.error(format!("`{}` is in `fields` too", property.value));
-            findings.push(problem.hint("keep it in `fields` if it is kept up to date, here if it is sent only once"));
-        }
+fn check_create_only(create_only: &Mapped, mapped: &Mapped, mode: Option<Mode>, findings: &Findings) {
+    let kept: HashSet<&str> = mapped.properties.iter().map(|property| property.value.as_str()).collect();
+    for property in create_only.properties.iter().filter(|property| kept.contains(property.value.as_str())) {
+        let problem = property.error(format!("`{}` is in `fields` too", property.value));
+        findings.push(problem.hint("keep it in `fields` if it is kept up to date, here if it is sent only once"));
     }
-    if let (Some(first), Mode::UpdateOnly) = (create_only.first(), mode) {
-        findings.push(first.property.error("`create_only` has no meaning in a job that creates nothing (`mode`)"));
+    if let (Some(first), Some(Mode::UpdateOnly)) = (create_only.properties.first(), mode) {
+        findings.push(first.error("`create_only` has no meaning in a job that creates nothing (`mode`)"));
     }
 }
 
@@ -316,10 +330,10 @@ fn read_adopt(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> Ad
 }
 
 /// Whose change is lost is not for the program to choose.
-fn read_on_conflict(table: &mut Table<'_>, mode: Mode) -> Option<OnConflict> {
+fn read_on_conflict(table: &mut Table<'_>, mode: Option<Mode>) -> Option<OnConflict> {
     let choices =
         [("source_wins", OnConflict::SourceWins), ("bc_wins", OnConflict::BcWins), ("hold", OnConflict::Hold)];
-    if !table.has("on_conflict") && mode != Mode::CreateOnly {
+    if !table.has("on_conflict") && matches!(mode, Some(Mode::Upsert | Mode::UpdateOnly)) {
         let problem = table
             .problem("`on_conflict` is missing: who wins when someone changed our properties in Business Central?");
         table.findings().push(problem.allowed("source_wins, bc_wins, hold"));

@@ -141,6 +141,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<SecretRef> {
         return value.reject(problem.hint("name the place instead; if this file was ever shared, change the secret"));
     }
     let mut table = value.table()?;
+    table.entries().iter().filter(|entry| !entry.is_text()).for_each(Value::hide);
     let given = ["env", "file", "credential"].into_iter().filter(|key| table.has(key)).count();
     let variable = table.optional("env", read_variable).map(|name| SecretRef::Variable(name.value));
     let file = table.optional("file", Value::path).map(|path| SecretRef::File(path.value));
