@@ -251,7 +251,7 @@ fn streams_and_schedules() {
         (
             "key = 'id'",
             "key = 'id'\ncursor = 'c'\non_delete = 'delete'",
-            &["18:10 a cursor does not see records of customers that were deleted"],
+            &["18:10 the cursor of `customers` does not see records that were deleted"],
         ),
     ]);
 }
@@ -405,10 +405,10 @@ fn a_cursor_that_lines_or_deletes_can_escape_is_warned_of() {
     let cursor = "key = 'id'\ncursor = 'changed'\n";
     for (line, expected) in [
         ("", None),
-        ("on_delete = 'delete'", Some("18:10 a cursor does not see records of customers that were deleted")),
+        ("on_delete = 'delete'", Some("18:10 the cursor of `customers` does not see records that were deleted")),
         (
             "lines = { entity = 'l', path = '/l', key = 'k', fields = { a = 'b' } }",
-            Some("18:10 a cursor does not see lines of customers that change without their document"),
+            Some("18:10 the cursor of `customers` does not see lines that change without their document"),
         ),
     ] {
         let text = changed("key = 'id'", &format!("{cursor}{line}"));
