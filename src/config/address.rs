@@ -7,8 +7,7 @@ use url::{Host, Url};
 use super::reader::Value;
 
 /// Whether `url` leads to this machine: `localhost`, `127.0.0.0/8` or `::1`.
-#[must_use]
-pub fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(domain)) => domain.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -11,8 +11,9 @@ use chrono_tz::Tz;
 use super::brake::{self, Brake};
 use super::duration;
 use super::entity::{self, EntityName};
-use super::mapping::{self, CheckTotal, Field, Lines};
+use super::mapping::{self, CheckTotal, Field, Lines, Mapped};
 use super::name;
+use super::policy::{self, Adopt, Mode, OnConflict, OnDelete, OnMissing};
 use super::reader::{Findings, Table, Value};
 use super::schedule::{self, Schedule};
 use super::service::{self, Retry};
@@ -79,59 +80,6 @@ pub struct Job {
     pub check_total: Option<Located<CheckTotal>>,
 }
 
-/// What happens with a row that matches but was not made by this program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Adopt {
-    /// It is linked and brought up to date.
-    Update,
-    /// It is linked if it already is as wanted.
-    IfEqual,
-    /// It is not linked: the record is quarantined with what was found.
-    Never,
-}
-
-/// Which writes a job may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It makes rows and changes them.
-    Upsert,
-    /// It makes rows and never changes them.
-    CreateOnly,
-    /// It changes rows and never makes them.
-    UpdateOnly,
-}
-
-/// Who wins when someone changed our properties in Business Central.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnConflict {
-    /// The source: the change is overwritten, and recorded.
-    SourceWins,
-    /// Business Central: the change stays.
-    BcWins,
-    /// Nobody, until a person decides.
-    Hold,
-}
-
-/// What becomes of the row of a record that was deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDelete {
-    /// It stays.
-    Keep,
-    /// It is blocked.
-    Block,
-    /// It is deleted.
-    Delete,
-}
-
-/// What becomes of a record whose row Business Central no longer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnMissing {
-    /// It is closed.
-    Close,
-    /// Its row is made again.
-    Recreate,
-}
-
 /// What other jobs need to know of a job.
 pub(super) struct Outline {
     pub(super) name: String,
@@ -185,13 +133,12 @@ pub(super) fn read(
     let stream = stream::read(&mut table);
     let condition = table.optional("where", mapping::read_expression);
 
-    let mode = read_mode(&mut table);
+    let mode = policy::read_mode(&mut table);
     let match_on = read_match_on(&mut table, mode);
-    let adopt = read_adopt(&mut table, entity.as_ref());
-    let on_conflict = read_on_conflict(&mut table, mode);
-    let on_delete = read_on_delete(&mut table, entity.as_ref());
-    let on_missing = [("close", OnMissing::Close), ("recreate", OnMissing::Recreate)];
-    let on_missing = table.or("on_missing", |value| value.choice(&on_missing), OnMissing::Close);
+    let adopt = policy::read_adopt(&mut table, entity.as_ref());
+    let on_conflict = policy::read_on_conflict(&mut table, mode);
+    let on_delete = policy::read_on_delete(&mut table, entity.as_ref());
+    let on_missing = policy::read_on_missing(&mut table);
     let rename = table.or("rename", Value::boolean, false);
     let brake = brake::read(&mut table);
     let retry = service::read_retry(&mut table, retry);
@@ -208,8 +155,8 @@ pub(super) fn read(
         check_match_on(&match_on, fields, findings);
         check_create_only(&create_only, fields, mode, findings);
     }
-    if let (Some(stream), Some(entity)) = (&stream, &entity) {
-        check_full_schedule(full_schedule.as_ref(), stream, has_lines, on_delete, &value.key(), entity, findings);
+    if let (Some(stream), true) = (&stream, full_schedule.is_some() || !table.has("full_schedule")) {
+        check_full_schedule(full_schedule.as_ref(), stream, has_lines, on_delete, &outline.name, findings);
     }
     table.finish();
     Some(Job {
@@ -228,7 +175,7 @@ pub(super) fn read(
         stream: stream?,
         match_on,
         adopt,
-        mode,
+        mode: mode?,
         on_conflict,
         on_delete,
         on_missing,
@@ -236,8 +183,8 @@ pub(super) fn read(
         condition,
         brake,
         retry,
-        fields: fields?,
-        create_only,
+        fields: fields?.fields,
+        create_only: create_only.fields,
         lines,
         check_total,
     })
@@ -261,16 +208,22 @@ fn read_target(table: &mut Table<'_>, names: &Names) -> Option<String> {
     None
 }
 
-fn read_mode(table: &mut Table<'_>) -> Mode {
-    let modes = [("upsert", Mode::Upsert), ("create_only", Mode::CreateOnly), ("update_only", Mode::UpdateOnly)];
-    table.or("mode", |value| value.choice(&modes), Mode::Upsert)
-}
-
 /// Without it a row whose creation was not answered could not be found again, and would be made twice.
-fn read_match_on(table: &mut Table<'_>, mode: Mode) -> Vec<Located<String>> {
-    if !table.has("match_on") && mode != Mode::UpdateOnly {
-        let problem = table.problem("`match_on` is missing: a job that creates rows must be able to find them again");
-        table.findings().push(problem.hint("name the property that tells rows apart: match_on = \"number\""));
+fn read_match_on(table: &mut Table<'_>, mode: Option<Mode>) -> Vec<Located<String>> {
+    if !table.has("match_on") {
+        let hint = "name the property that tells rows apart: match_on = \"number\"";
+        match mode {
+            Some(Mode::Upsert | Mode::CreateOnly) => {
+                let problem =
+                    table.problem("`match_on` is missing: a job that creates rows must be able to find them again");
+                table.findings().push(problem.hint(hint));
+            }
+            Some(Mode::UpdateOnly) => {
+                let problem = table.problem("without `match_on` this job finds no row that it did not create itself");
+                table.findings().push(problem.hint(hint).as_warning());
+            }
+            None => {}
+        }
     }
     let read = |value: &Value<'_>| {
         if value.is_text() {
@@ -285,59 +238,27 @@ fn read_match_on(table: &mut Table<'_>, mode: Mode) -> Vec<Located<String>> {
     table.or("match_on", read, Vec::new())
 }
 
-fn check_match_on(match_on: &[Located<String>], fields: &[Field], findings: &Findings) {
-    let properties = || fields.iter().map(|field| field.property.value.as_str());
-    for property in match_on {
-        if !properties().any(|known| known == property.value) {
-            let problem = property.error(format!("`{}` is not among the `fields` of this job", property.value));
-            let allowed = properties().collect::<Vec<_>>().join(", ");
-            findings.push(problem.allowed(allowed).maybe_hint(suggest::hint(&property.value, properties())));
-        }
+fn check_match_on(match_on: &[Located<String>], mapped: &Mapped, findings: &Findings) {
+    let properties: Vec<&str> = mapped.properties.iter().map(|property| property.value.as_str()).collect();
+    // That nothing is mapped at all is told already.
+    let unmapped =
+        |property: &&Located<String>| !properties.is_empty() && !properties.contains(&property.value.as_str());
+    for property in match_on.iter().filter(unmapped) {
+        let problem = property.error(format!("`{}` is not among the `fields` of this job", property.value));
+        let hint = suggest::hint(&property.value, properties.iter().copied());
+        findings.push(problem.allowed(properties.join(", ")).maybe_hint(hint));
     }
 }
 
-fn check_create_only(create_only: &[Field], fields: &[Field], mode: Mode, findings: &Findings) {
-    let written: HashSet<&str> = fields.iter().map(|field| field.property.value.as_str()).collect();
-    for Field { property, .. } in create_only {
-        if written.contains(property.value.as_str()) {
-            let problem = property.error(format!("`{}` is in `fields` too", property.value));
-            findings.push(problem.hint("keep it in `fields` if it is kept up to date, here if it is sent only once"));
-        }
+fn check_create_only(create_only: &Mapped, mapped: &Mapped, mode: Option<Mode>, findings: &Findings) {
+    let kept: HashSet<&str> = mapped.properties.iter().map(|property| property.value.as_str()).collect();
+    for property in create_only.properties.iter().filter(|property| kept.contains(property.value.as_str())) {
+        let problem = property.error(format!("`{}` is in `fields` too", property.value));
+        findings.push(problem.hint("keep it in `fields` if it is kept up to date, here if it is sent only once"));
     }
-    if let (Some(first), Mode::UpdateOnly) = (create_only.first(), mode) {
-        findings.push(first.property.error("`create_only` has no meaning in a job that creates nothing (`mode`)"));
+    if let (Some(first), Some(Mode::UpdateOnly)) = (create_only.properties.first(), mode) {
+        findings.push(first.error("`create_only` has no meaning in a job that creates nothing (`mode`)"));
     }
-}
-
-fn read_adopt(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> Adopt {
-    let default = if entity.is_some_and(|entity| entity.value.is_document()) { Adopt::Never } else { Adopt::Update };
-    let choices = [("update", Adopt::Update), ("if_equal", Adopt::IfEqual), ("never", Adopt::Never)];
-    table.or("adopt", |value| value.choice(&choices), default)
-}
-
-/// Whose change is lost is not for the program to choose.
-fn read_on_conflict(table: &mut Table<'_>, mode: Mode) -> Option<OnConflict> {
-    let choices =
-        [("source_wins", OnConflict::SourceWins), ("bc_wins", OnConflict::BcWins), ("hold", OnConflict::Hold)];
-    if !table.has("on_conflict") && mode != Mode::CreateOnly {
-        let problem = table
-            .problem("`on_conflict` is missing: who wins when someone changed our properties in Business Central?");
-        table.findings().push(problem.allowed("source_wins, bc_wins, hold"));
-    }
-    table.optional("on_conflict", |value| value.choice(&choices)).map(Located::into_value)
-}
-
-fn read_on_delete(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> OnDelete {
-    let choices = [("keep", OnDelete::Keep), ("block", OnDelete::Block), ("delete", OnDelete::Delete)];
-    let Some(on_delete) = table.optional("on_delete", |value| value.choice(&choices)) else { return OnDelete::Keep };
-    let blockable = |entity: &EntityName| entity.is_standard("customers") || entity.is_standard("items");
-    if let (OnDelete::Block, Some(entity)) = (on_delete.value, entity)
-        && !blockable(&entity.value)
-    {
-        let problem = on_delete.error(format!("rows of {} cannot be blocked, only customers and items", entity.value));
-        table.findings().push(problem.allowed("keep, delete"));
-    }
-    on_delete.value
 }
 
 /// A cursor misses children that change without their parent, and rows that are deleted; only a full read finds them.
@@ -346,8 +267,7 @@ fn check_full_schedule(
     stream: &Stream,
     has_lines: bool,
     on_delete: OnDelete,
-    job: &Located<String>,
-    entity: &Located<EntityName>,
+    job: &str,
     findings: &Findings,
 ) {
     match (full_schedule, &stream.cursor) {
@@ -355,12 +275,9 @@ fn check_full_schedule(
             findings.push(full_schedule.warning("every run of this job reads everything: it has no `cursor`"));
         }
         (None, Some(cursor)) if has_lines || on_delete != OnDelete::Keep => {
-            let missed = if has_lines {
-                format!("lines of {} that change without their document", entity.value)
-            } else {
-                format!("records of {} that were deleted", job.value)
-            };
-            let problem = cursor.column.warning(format!("a cursor does not see {missed}"));
+            let missed =
+                if has_lines { "lines that change without their document" } else { "records that were deleted" };
+            let problem = cursor.column.warning(format!("the cursor of `{job}` does not see {missed}"));
             findings.push(problem.hint("read everything now and then: full_schedule = \"0 3 * * SUN\""));
         }
         _ => {}

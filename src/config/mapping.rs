@@ -56,14 +56,26 @@ pub struct CheckTotal {
     pub tolerance: Decimal,
 }
 
-/// A table of properties and expressions in the order of the file; `None` if it is not there.
-pub(super) fn read_fields(parent: &mut Table<'_>, key: &'static str) -> Option<Vec<Field>> {
+/// What a table of properties and expressions says, in the order of the file.
+#[derive(Default)]
+pub(super) struct Mapped {
+    /// Every property that is named, also with an expression that cannot be used.
+    pub(super) properties: Vec<Located<String>>,
+    /// What can be used.
+    pub(super) fields: Vec<Field>,
+}
+
+/// A table of properties and expressions; `None` if it is not there.
+pub(super) fn read_fields(parent: &mut Table<'_>, key: &'static str) -> Option<Mapped> {
     let table = parent.table(key)?;
     let entries = table.entries();
     if entries.is_empty() {
         table.findings().push(table.problem("no property is mapped here").hint("number = \"account_no\""));
     }
-    Some(entries.iter().filter_map(read_field).collect())
+    Some(Mapped {
+        properties: entries.iter().map(Value::key).collect(),
+        fields: entries.iter().filter_map(read_field).collect(),
+    })
 }
 
 fn read_field(value: &Value<'_>) -> Option<Field> {
@@ -96,7 +108,7 @@ pub(super) fn read_lines(job: &mut Table<'_>) -> Option<Lines> {
     }
     let fields = read_fields(&mut table, "fields");
     table.finish();
-    Some(Lines { entity: entity?, origin: origin?, key: key?, fields: fields? })
+    Some(Lines { entity: entity?, origin: origin?, key: key?, fields: fields?.fields })
 }
 
 fn read_origin(table: &mut Table<'_>) -> Option<LinesOrigin> {
@@ -109,7 +121,7 @@ fn read_origin(table: &mut Table<'_>) -> Option<LinesOrigin> {
         (false, false) => {
             refuse(table.problem("`query` or `path` is missing").hint("`query` for lines in a table of their own"));
         }
-        (true, true) => refuse(table.problem("`query` and `path` exclude each other")),
+        (true, true) => refuse(table.problem_of("path", "`query` and `path` exclude each other")),
         _ => {}
     }
     if has_query && !has_parent {

@@ -19,6 +19,7 @@ mod mapping;
 mod name;
 mod order;
 mod places;
+mod policy;
 mod problem;
 mod reader;
 mod schedule;
@@ -39,13 +40,13 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use address::is_loopback;
 pub use brake::{Brake, BrakeLimit};
 pub use entity::EntityName;
 pub use environment::{Environment, ProcessEnvironment};
 pub use find::{NoConfig, find};
-pub use job::{Adopt, Job, Mode, OnConflict, OnDelete, OnMissing};
+pub use job::Job;
 pub use mapping::{CheckTotal, Field, Lines, LinesOrigin};
+pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing};
 pub use problem::{Problem, Report, Severity};
 pub use schedule::Schedule;
 pub use secret::{Certificate, SecretError, SecretRef};

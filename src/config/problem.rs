@@ -136,7 +136,7 @@ impl Report {
     }
 
     /// Never shows the bytes of `span`.
-    pub fn hide(&mut self, span: Range<usize>) {
+    pub(super) fn hide(&mut self, span: Range<usize>) {
         self.hidden.push(span);
     }
 

@@ -126,6 +126,14 @@ impl<'d> Table<'d> {
         Problem::error(self.span.clone(), self.path.clone(), message)
     }
 
+    /// An error about `key`, standing at the key if it is there.
+    pub(super) fn problem_of(&self, key: &str, message: impl Into<String>) -> Problem {
+        match self.entries.get_key_value(key) {
+            Some((name, value)) => self.entry(name, value).key().error(message),
+            None => self.problem(message),
+        }
+    }
+
     /// Reports every key that was not asked for.
     pub(super) fn finish(self) {
         for entry in self.unknown() {
@@ -292,7 +300,8 @@ impl<'d> Value<'d> {
         };
         match (written.date, written.time, written.offset) {
             (Some(date), None, None) => {
-                chrono::NaiveDate::from_ymd_opt(i32::from(date.year), date.month.into(), date.day.into())
+                let date = chrono::NaiveDate::from_ymd_opt(i32::from(date.year), date.month.into(), date.day.into());
+                date.or_else(|| self.reject(self.problem("there is no such day")))
             }
             _ => self.reject(self.problem("expected a date without a time").hint("write only the date: 2027-02-01")),
         }

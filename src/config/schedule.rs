@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
+use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
 use super::reader::Value;
@@ -13,6 +14,9 @@ use super::suggest;
 
 const ALLOWED: &str = "5 fields (minute hour day-of-month month day-of-week), 6 with seconds first, \
                        or @hourly, @daily, @weekly, @monthly, @yearly";
+
+/// The fields of an expression; the first may be left out.
+const FIELDS: [&str; 6] = ["second", "minute", "hour", "day of the month", "month", "day of the week"];
 
 /// When a job runs, in the job's time zone.
 #[derive(Debug, Clone)]
@@ -26,12 +30,10 @@ pub struct Schedule {
 /// A cron expression that comes true some day.
 pub(super) fn read(value: &Value<'_>) -> Option<Schedule> {
     let text = value.text()?;
-    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let cron = match parser.parse(&text) {
+    let cron = match parse(&text) {
         Ok(cron) => cron,
         Err(error) => {
-            let detail = error.to_string();
-            let problem = value.problem(format!("`{text}` is not a schedule: {}", detail.trim_end_matches('.')));
+            let problem = value.problem(format!("`{text}` is not a schedule: {}", explain(&text, error)));
             return value.reject(problem.allowed(ALLOWED).maybe_hint(step_hint(&text)));
         }
     };
@@ -41,6 +43,39 @@ pub(super) fn read(value: &Value<'_>) -> Option<Schedule> {
         return value.reject(problem.hint("for the last day of each month write `L` as the day of the month"));
     }
     Some(Schedule { text, cron })
+}
+
+fn parse(text: &str) -> Result<Cron, CronError> {
+    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(text)
+}
+
+/// What is wrong with `text`, by its first field that is wrong alone.
+fn explain(text: &str, error: CronError) -> String {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if text.starts_with('@') {
+        return "there is no such nickname".to_owned();
+    }
+    let names = match fields.len() {
+        5 => &FIELDS[1..],
+        6 => &FIELDS[..],
+        1 => return "it has one field".to_owned(),
+        count => return format!("it has {count} fields"),
+    };
+    let alone = |index: usize| {
+        let mut others = vec!["*"; fields.len()];
+        others[index] = fields[index];
+        parse(&others.join(" ")).err()
+    };
+    let wrong = (0..fields.len())
+        .find_map(|index| Some((format!("the {} `{}`: ", names[index], fields[index]), alone(index)?)));
+    let (field, error) = wrong.unwrap_or((String::new(), error));
+    let detail = match error {
+        CronError::InvalidPattern(detail)
+        | CronError::IllegalCharacters(detail)
+        | CronError::ComponentError(detail) => detail,
+        other => other.to_string(),
+    };
+    format!("{field}{}", detail.trim_end_matches('.'))
 }
 
 /// `1/10` is what many other crons accept.

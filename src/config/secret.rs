@@ -30,26 +30,55 @@ pub enum SecretRef {
 
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
 pub enum SecretError {
+    /// The environment variable of this name is not set.
     #[error("the environment variable `{0}` is not set")]
     VariableMissing(String),
+    /// There are no credentials at all: this is not a service of systemd, or one without any.
     #[error("the credential `{0}` cannot be found: $CREDENTIALS_DIRECTORY is not set")]
     NoCredentialsDirectory(String),
+    /// There is no such file.
     #[error("the secret file {0} does not exist")]
     FileMissing(PathBuf),
+    /// It is a directory, a pipe or the like.
     #[error("the secret file {0} is not a regular file")]
     NotAFile(PathBuf),
+    /// The operating system refuses it.
     #[error("the secret file {path} cannot be read: {error}")]
-    Unreadable { path: PathBuf, error: io::Error },
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// Everyone may read or write it.
     #[error("the secret file {path} is open to everyone (mode {mode:04o})")]
-    OpenToOthers { path: PathBuf, mode: u32 },
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Its group may write it.
     #[error("the secret file {path} can be written by its group (mode {mode:04o})")]
-    GroupWritable { path: PathBuf, mode: u32 },
+    GroupWritable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to a group that the process has no part in.
     #[error("the secret file {path} belongs to group {group}, which is neither root's nor one of this process")]
-    ForeignGroup { path: PathBuf, group: u32 },
+    ForeignGroup {
+        /// The file.
+        path: PathBuf,
+        /// The group's id.
+        group: u32,
+    },
+    /// It holds something else than text; this is the place.
     #[error("the secret in {0} is not UTF-8 text")]
     NotText(String),
+    /// It holds nothing; this is the place.
     #[error("the secret in {0} is empty")]
     Empty(String),
 }
@@ -141,6 +170,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<SecretRef> {
         return value.reject(problem.hint("name the place instead; if this file was ever shared, change the secret"));
     }
     let mut table = value.table()?;
+    table.entries().iter().filter(|entry| !entry.is_text()).for_each(Value::hide);
     let given = ["env", "file", "credential"].into_iter().filter(|key| table.has(key)).count();
     let variable = table.optional("env", read_variable).map(|name| SecretRef::Variable(name.value));
     let file = table.optional("file", Value::path).map(|path| SecretRef::File(path.value));

@@ -152,7 +152,7 @@ fn read_sign_in(table: &mut Table<'_>) -> Option<SignIn> {
         table.findings().push(problem.hint("client_secret = { credential = \"bc-client-secret\" }"));
     }
     if both {
-        let problem = table.problem("`client_secret` and `certificate` exclude each other");
+        let problem = table.problem_of("client_secret", "`client_secret` and `certificate` exclude each other");
         table.findings().push(problem.hint("keep the certificate: Microsoft recommends it for production"));
     }
     certificate.map(SignIn::Certificate).or(secret.map(SignIn::Secret))
