@@ -88,7 +88,13 @@ mod tests {
     }
 
     fn linked(key: &str, sequence: i64, pairs: &[(&str, &str)]) -> LinkedLine {
-        LinkedLine { key: key.to_owned(), sequence, id: Some(format!("id-{key}")), sent: values(pairs) }
+        LinkedLine {
+            key: key.to_owned(),
+            sequence,
+            id: Some(format!("id-{key}")),
+            sent: values(pairs),
+            answered: Vec::new(),
+        }
     }
 
     #[test]

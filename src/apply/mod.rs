@@ -1,1 +1,114 @@
-//! placeholder
+//! Writing to Business Central what the outbox holds: at most one create, at least one success.
+//!
+//! The order of things is the promise. For each record: references are resolved; a row that BC may already have is
+//! looked for; what differs becomes an operation; token and permit are taken; the intent is committed; the request
+//! leaves, once; each operation's own answer is read; link, change and removal of intent and outbox row are one
+//! transaction. Whenever bytes of a write left us and no trustworthy answer came back, the outcome is *open*: it is
+//! found out by reading ([`recover`]), never by repeating.
+//!
+//! A record that cannot be written stops itself and no other. A refusal that concerns all (credentials, permission)
+//! stops the job.
+
+mod compare;
+mod job;
+mod matching;
+mod operation;
+mod order;
+mod outcome;
+mod pace;
+mod prepare;
+mod recover;
+mod references;
+mod round;
+mod send;
+
+pub use job::{ApplyJob, CheckTotal};
+
+use std::sync::Mutex;
+
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::bc::{Failure, Reader, Writer};
+use crate::clock::SharedClock;
+use crate::http::{Delays, RetryPolicy};
+use crate::ledger::{Ledger, LedgerError, RunId};
+use crate::model::{Counters, Outcome, RecordState};
+use references::Lookups;
+use round::{Again, Round};
+
+/// Why a job's pass over the outbox ended early. What was settled before stays settled.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// BC failed or refuses.
+    #[error(transparent)]
+    Bc(#[from] Failure),
+}
+
+/// Applies the outbox of one job.
+pub struct Applier<'a> {
+    /// What to apply and how.
+    pub job: ApplyJob,
+    /// The ledger.
+    pub ledger: &'a Ledger,
+    /// Reads BC.
+    pub reader: Reader,
+    /// Writes to BC.
+    pub writer: Writer,
+    /// Wall time.
+    pub clock: SharedClock,
+    /// How often what may pass is tried again within this run.
+    pub retry: RetryPolicy,
+    /// How many envelopes may be on their way or being settled at once.
+    pub lanes: usize,
+    /// Asks to stop: nothing new is begun, what was sent is seen to its end.
+    pub cancel: CancellationToken,
+    /// Told each time with how many records have been settled.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What applying did.
+#[derive(Debug)]
+pub struct Applied {
+    /// What was counted.
+    pub counters: Counters,
+    /// Why it ended early, if it did.
+    pub stopped: Option<ApplyError>,
+}
+
+impl Applier<'_> {
+    /// Resolves what is open, then takes up everything in the outbox that can be sent, and what may pass once more
+    /// after a delay. Whatever is left when the attempts are used up stays in the outbox for the next run.
+    pub async fn apply(&self, run: RunId) -> Applied {
+        let round = Mutex::new(Round::default());
+        let mut lookups = Lookups::default();
+        let stopped = self.rounds(run, &round, &mut lookups).await.err();
+        let mut round = round.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for _ in 0..round.unsettled() {
+            round.counters.count(Outcome::Left(RecordState::Pending));
+        }
+        Applied { counters: round.counters, stopped }
+    }
+
+    async fn rounds(&self, run: RunId, round: &Mutex<Round>, lookups: &mut Lookups) -> Result<(), ApplyError> {
+        let mut delays = Delays::new(&self.retry);
+        loop {
+            self.recover(run, round).await?;
+            self.drain(run, round, lookups).await?;
+            let delay = match round::lock(round).next() {
+                None => return Ok(()),
+                Some(Again::Now) => continue,
+                Some(Again::Later) => delays.next(None),
+            };
+            let Some(delay) = delay else { return Ok(()) };
+            info!(job = %self.job.name, delay_ms = delay.as_millis(), "taking up again what may have passed");
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Failure::Cancelled.into()),
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+}

@@ -12,10 +12,6 @@ use super::address::{Api, ApiRoute};
 use crate::clock::SharedClock;
 use crate::http::{Effect, Request, Response, Session};
 
-/// How long a request may take. BC cancels at 8 minutes and its gateway gives up at 10 (BC documentation, operational
-/// limits): whoever waits longer than both learns the outcome whenever there is one.
-pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(620);
-
 /// No offset known yet.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -26,20 +22,24 @@ pub struct Connection {
     pub(super) clock: SharedClock,
     /// What one `$batch` counts for in the budget.
     pub(super) batch_cost: u32,
+    /// How long one request may take.
+    timeout: Duration,
     ahead_ms: AtomicI64,
     newest_ms: AtomicI64,
     requests: AtomicU64,
 }
 
 impl Connection {
-    /// A connection to `api`; a `$batch` counts as `batch_cost` requests.
+    /// A connection to `api`. A `$batch` counts as `batch_cost` requests; `timeout` is how long one request may take:
+    /// the settle window must be longer by all the time that BC may still work on a request that was given up.
     #[must_use]
-    pub fn new(session: Session, api: Api, clock: SharedClock, batch_cost: u32) -> Self {
+    pub fn new(session: Session, api: Api, clock: SharedClock, batch_cost: u32, timeout: Duration) -> Self {
         Self {
             session,
             api,
             clock,
             batch_cost,
+            timeout,
             ahead_ms: AtomicI64::new(UNKNOWN),
             newest_ms: AtomicI64::new(UNKNOWN),
             requests: AtomicU64::new(0),
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     pub(super) fn get(&self, route: &ApiRoute, path: &str) -> Request {
-        let mut request = Request::get(self.api.url(route, path), CLIENT_TIMEOUT);
+        let mut request = Request::get(self.api.url(route, path), self.timeout);
         request.headers = headers(&[]);
         request
     }
@@ -93,7 +93,7 @@ impl Connection {
             url: self.api.url(route, "$batch"),
             headers,
             body: Some(body),
-            timeout: CLIENT_TIMEOUT,
+            timeout: self.timeout,
             effect,
         }
     }

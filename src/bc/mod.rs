@@ -14,7 +14,7 @@ mod writer;
 
 pub use address::{Api, ApiRoute};
 pub use batch::{Operation, Part};
-pub use connection::{CLIENT_TIMEOUT, Connection};
+pub use connection::Connection;
 pub use error::{BcError, Failure, Sent, classify};
 pub use reader::{Company, Query, Reader};
 pub use row::Row;

@@ -139,6 +139,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether a request about the record has an open outcome.
+    pub async fn has_open_intent(&self, job: JobId, key: &str) -> Result<bool, LedgerError> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM intent WHERE job_id = ?1 AND key = ?2")
+            .bind(job.0)
+            .bind(key)
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// All intents of the job whose outcome is open.
     pub async fn open_intents(&self, job: JobId) -> Result<Vec<Intent>, LedgerError> {
         let rows: Vec<Row> = sqlx::query_as(

@@ -90,22 +90,4 @@ impl Ledger {
         .await?;
         Ok(count.unsigned_abs())
     }
-
-    /// The source records of the job that are in the outbox, oldest first, behind `after`: seq, key, record as JSON.
-    /// For mapping them again when the mapping changed.
-    pub async fn queued_records(
-        &self,
-        job: JobId,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<(i64, String, String)>, LedgerError> {
-        Ok(sqlx::query_as(
-            "SELECT seq, key, record FROM outbox NOT INDEXED WHERE seq > ?2 AND job_id = ?1 ORDER BY seq LIMIT ?3",
-        )
-        .bind(job.0)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await?)
-    }
 }

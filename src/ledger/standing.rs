@@ -11,17 +11,34 @@ pub enum Standing {
     /// Linked with this very content, and nothing of it is in the outbox or on its way.
     Unchanged,
     /// In the outbox with this very content.
-    Queued,
+    Queued {
+        /// Whether the record is linked.
+        linked: bool,
+    },
     /// Linked with this very content, but another version is in the outbox or on its way.
     Reverted {
         /// Whether a request about it is on its way.
         in_flight: bool,
     },
     /// Something else than the ledger holds, or unknown to it.
-    Changed,
+    Changed {
+        /// Whether the record is linked.
+        linked: bool,
+    },
 }
 
-type Row = (i64, bool, Option<bool>, bool);
+impl Standing {
+    /// Whether the record is linked.
+    #[must_use]
+    pub fn is_linked(self) -> bool {
+        match self {
+            Self::Unchanged | Self::Reverted { .. } => true,
+            Self::Queued { linked } | Self::Changed { linked } => linked,
+        }
+    }
+}
+
+type Row = (i64, bool, bool, Option<bool>, bool);
 
 impl Ledger {
     /// The standing of each of `records`, given as key and fingerprint, in their order.
@@ -40,7 +57,7 @@ impl Ledger {
         let rows: Vec<Row> = sqlx::query_as(
             "WITH page AS (SELECT key AS position, value AS key, substr(?3, key * 16 + 1, 16) AS fingerprint \
                            FROM json_each(?2)) \
-             SELECT page.position, link.fingerprint IS page.fingerprint, \
+             SELECT page.position, link.key IS NOT NULL, link.fingerprint IS page.fingerprint, \
                     outbox.fingerprint = page.fingerprint, intent.key IS NOT NULL \
              FROM page \
              LEFT JOIN link ON link.job_id = ?1 AND link.key = page.key \
@@ -54,11 +71,11 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await?;
         let mut standings = vec![Standing::Unchanged; records.len()];
-        for (position, linked, queued, in_flight) in rows {
+        for (position, linked, same, queued, in_flight) in rows {
             let standing = match queued {
-                Some(true) => Standing::Queued,
-                _ if linked => Standing::Reverted { in_flight },
-                _ => Standing::Changed,
+                Some(true) => Standing::Queued { linked },
+                _ if same => Standing::Reverted { in_flight },
+                _ => Standing::Changed { linked },
             };
             if let Some(slot) = usize::try_from(position).ok().and_then(|index| standings.get_mut(index)) {
                 *slot = standing;

@@ -13,6 +13,8 @@ pub struct LinkedLine {
     pub id: Option<String>,
     /// The properties we sent last, references resolved.
     pub sent: Values,
+    /// The same properties as BC answered them.
+    pub answered: Values,
 }
 
 /// The state of a BC row as we last wrote and saw it.
@@ -39,6 +41,7 @@ impl Snapshot {
                     ("sequence".to_owned(), Value::Int(line.sequence)),
                     ("id".to_owned(), line.id.clone().map_or(Value::Null, Value::Str)),
                     ("sent".to_owned(), map(&line.sent)),
+                    ("answered".to_owned(), map(&line.answered)),
                 ])
             };
             members.push(("lines".to_owned(), Value::List(self.lines.iter().map(line).collect())));
@@ -64,6 +67,7 @@ impl Snapshot {
                     },
                     id: line.get("id").and_then(Value::as_str).map(ToOwned::to_owned),
                     sent: map(line.get("sent")),
+                    answered: map(line.get("answered")),
                 })
                 .collect(),
             _ => Vec::new(),
@@ -98,6 +102,7 @@ mod tests {
                 sequence: 10_000,
                 id: None,
                 sent: vec![("quantity".to_owned(), Value::number("1.5"))],
+                answered: vec![("quantity".to_owned(), Value::number("1.50"))],
             }],
         };
         let read = Snapshot::parse(&snapshot.to_json()).unwrap();

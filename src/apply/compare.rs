@@ -1,0 +1,93 @@
+//! Comparing what we want with what BC holds: on adoption, and when a row changed under our hands.
+
+use super::ApplyJob;
+use crate::bc::Row;
+use crate::ledger::FieldChange;
+use crate::model::{OnConflict, PropertyChange, ResolvedLine, Snapshot, Value, Values};
+
+/// The properties of `wanted` that `row` does not hold.
+pub(super) fn differing(job: &ApplyJob, wanted: &[(String, Value)], row: &Row) -> Vec<PropertyChange> {
+    let change = |(name, value): &(String, Value)| {
+        let held = row.get(name);
+        (!job.same(name, value, held)).then(|| PropertyChange {
+            name: name.clone(),
+            old: held.cloned(),
+            new: value.clone(),
+        })
+    };
+    wanted.iter().filter_map(change).collect()
+}
+
+/// Whether the lines of a document are exactly `wanted`, one by one in order.
+pub(super) fn same_lines(job: &ApplyJob, wanted: &[ResolvedLine], row: &Row) -> bool {
+    let mut lines = document_lines(job, row);
+    lines.sort_by_key(sequence);
+    lines.len() == wanted.len()
+        && wanted.iter().zip(&lines).all(|(line, held)| {
+            line.properties.iter().all(|(name, value)| job.same_in_line(name, value, held.get(name)))
+        })
+}
+
+/// The lines of a document as BC answered it.
+pub(super) fn document_lines(job: &ApplyJob, row: &Row) -> Vec<Row> {
+    job.schema.lines.as_ref().map(|lines| row.nested(lines.navigation)).unwrap_or_default()
+}
+
+/// A line's sequence; 0 when BC gave none.
+pub(super) fn sequence(line: &Row) -> i64 {
+    match line.get("sequence") {
+        Some(Value::Int(sequence)) => *sequence,
+        _ => 0,
+    }
+}
+
+/// The properties of `sent` as `row` holds them.
+pub(super) fn answered(sent: &[(String, Value)], row: &Row) -> Values {
+    sent.iter().filter_map(|(name, _)| Some((name.clone(), row.get(name)?.clone()))).collect()
+}
+
+/// What a comparison with a row that changed under our hands comes to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ThreeWay {
+    /// What is to be sent.
+    pub(super) send: Vec<PropertyChange>,
+    /// Properties that BC keeps against us, with the value it keeps.
+    pub(super) kept: Vec<FieldChange>,
+    /// Properties that someone changed and nobody has decided about.
+    pub(super) held: Vec<String>,
+}
+
+/// Compares three ways: what we want (`changes`), what BC answered last (`last`) or an unresolved request of ours may
+/// have written (`ours`), and what `row` holds now.
+pub(super) fn three_way(
+    job: &ApplyJob,
+    changes: Vec<PropertyChange>,
+    last: &Snapshot,
+    ours: Option<&Snapshot>,
+    row: &Row,
+) -> ThreeWay {
+    let mut result = ThreeWay::default();
+    for change in changes {
+        let held = row.get(&change.name);
+        let is = |value: Option<&Value>| value.is_some_and(|value| job.same(&change.name, value, held));
+        if is(Some(&change.new)) {
+            continue;
+        }
+        let untouched = is(last.answered(&change.name))
+            || is(last.sent(&change.name))
+            || is(ours.and_then(|ours| ours.sent(&change.name)))
+            || last.sent(&change.name).is_none();
+        if untouched {
+            result.send.push(change);
+            continue;
+        }
+        match job.on_conflict {
+            OnConflict::SourceWins => result.send.push(PropertyChange { old: held.cloned(), ..change }),
+            OnConflict::BcWins => {
+                result.kept.push(FieldChange { property: change.name, old: Some(change.new), new: held.cloned() });
+            }
+            OnConflict::Hold => result.held.push(change.name),
+        }
+    }
+    result
+}

@@ -1,0 +1,94 @@
+//! What applying needs to know of a job.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use rust_decimal::Decimal;
+
+use crate::ledger::{JobId, TargetId};
+use crate::model::{Adopt, EntityName, Mode, OnConflict, OnMissing, Value};
+use crate::schema::{self, EntitySchema, Locale};
+
+/// A job as applying sees it.
+#[derive(Debug, Clone)]
+pub struct ApplyJob {
+    /// Its name.
+    pub name: String,
+    /// Its row in the ledger.
+    pub id: JobId,
+    /// Its target's row in the ledger.
+    pub target: TargetId,
+    /// The company's id in BC.
+    pub company: String,
+    /// The company's local currency.
+    pub local_currency: String,
+    /// The entity it writes.
+    pub entity: EntityName,
+    /// What BC's entity allows.
+    pub schema: Cow<'static, EntitySchema>,
+    /// What BC's entity of its lines allows.
+    pub line_schema: Option<Cow<'static, EntitySchema>>,
+    /// The properties by which a row is found again in BC.
+    pub match_on: Vec<String>,
+    /// What happens with a matching row that we did not make.
+    pub adopt: Adopt,
+    /// Which writes it may make.
+    pub mode: Mode,
+    /// Who wins when someone changed our properties in BC.
+    pub on_conflict: OnConflict,
+    /// What becomes of a record whose row BC no longer has.
+    pub on_missing: OnMissing,
+    /// How long a request whose answer was lost may still take effect.
+    pub settle_window: Duration,
+    /// Operations in an envelope, at most.
+    pub batch_size: usize,
+    /// The total that must come out right.
+    pub check_total: Option<CheckTotal>,
+    /// The zone of dates.
+    pub timezone: Tz,
+}
+
+/// The total that BC must arrive at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckTotal {
+    /// BC's property.
+    pub property: String,
+    /// By how much it may differ from the source.
+    pub tolerance: Decimal,
+}
+
+impl ApplyJob {
+    /// Whether BC itself refuses a second row with the same match value.
+    pub(super) fn key_is_enforced(&self) -> bool {
+        matches!(self.match_on.as_slice(), [only] if self.schema.key_property == Some(only.as_str()))
+    }
+
+    /// The property that holds a row's number or code.
+    pub(super) fn number_property(&self) -> &str {
+        self.schema.key_property.unwrap_or("number")
+    }
+
+    /// Whether BC holds what we want in the property `name` of a row.
+    pub(super) fn same(&self, name: &str, ours: &Value, bc: Option<&Value>) -> bool {
+        same(&self.schema, name, ours, bc, self.locale())
+    }
+
+    /// Whether BC holds what we want in the property `name` of a line.
+    pub(super) fn same_in_line(&self, name: &str, ours: &Value, bc: Option<&Value>) -> bool {
+        let schema = self.line_schema.as_deref().unwrap_or(&self.schema);
+        same(schema, name, ours, bc, self.locale())
+    }
+
+    fn locale(&self) -> Locale<'_> {
+        Locale { local_currency: Some(&self.local_currency), timezone: self.timezone }
+    }
+}
+
+fn same(schema: &EntitySchema, name: &str, ours: &Value, bc: Option<&Value>, locale: Locale<'_>) -> bool {
+    let Some(bc) = bc else { return false };
+    match schema.property(name) {
+        Some(property) => schema::same(&property, ours, bc, &locale),
+        None => ours == bc,
+    }
+}

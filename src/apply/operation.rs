@@ -1,0 +1,126 @@
+//! One write for one record, ready to be sent.
+
+use tokio::time::Instant;
+
+use crate::bc::Operation;
+use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow};
+use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Value, Values};
+
+/// A record of the outbox with what its write needs.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    /// The record's key.
+    pub(super) key: String,
+    /// Of the outbox row.
+    pub(super) fingerprint: Fingerprint,
+    /// Of the draft.
+    pub(super) draft: Fingerprint,
+    /// The canonical match value.
+    pub(super) match_value: Option<String>,
+    /// The total that must come out.
+    pub(super) total: Option<Value>,
+    /// What is sent.
+    pub(super) what: What,
+    /// What the link will hold once BC has done it; `answered` comes with the answer.
+    pub(super) snapshot: Snapshot,
+    /// What the history will say of each property.
+    pub(super) fields: Vec<FieldChange>,
+}
+
+/// The kinds of writes.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// Make a row. Sent only while its absence was proven less than a minute ago.
+    Create {
+        /// The properties.
+        properties: Values,
+        /// The lines of a deep insert.
+        lines: Option<Vec<NewLine>>,
+        /// When the look-up that proved the absence was begun.
+        absent_since: Instant,
+        /// The values it was looked up by.
+        match_values: Vec<Value>,
+        /// The customer of a document, by which rows are told apart.
+        customer: Option<Value>,
+    },
+    /// Change properties of a row.
+    Update {
+        /// The row.
+        bc_id: String,
+        /// Its etag.
+        etag: String,
+        /// What changes.
+        changes: Vec<PropertyChange>,
+        /// Whether the row becomes linked by this.
+        adopts: bool,
+    },
+    /// Change a document and its lines in one transaction.
+    Order {
+        /// The document.
+        bc_id: String,
+        /// Its etag.
+        etag: String,
+        /// The operations: the header first, then lines, then a read-back.
+        operations: Vec<Operation>,
+        /// Whether more steps follow, so that the outbox row stays.
+        partial: bool,
+    },
+}
+
+impl Write {
+    /// Begins a write for `row`.
+    pub(super) fn new(row: &OutboxRow, what: What, snapshot: Snapshot, fields: Vec<FieldChange>) -> Self {
+        Self {
+            key: row.key.clone(),
+            fingerprint: row.fingerprint,
+            draft: row.draft.fingerprint(),
+            match_value: row.match_value.clone(),
+            total: row.draft.total.clone(),
+            what,
+            snapshot,
+            fields,
+        }
+    }
+
+    /// The intent that is noted before it is sent.
+    pub(super) fn intent(&self) -> NewIntent {
+        let (kind, bc_id, base_etag) = match &self.what {
+            What::Create { .. } => (IntentKind::Create, None, None),
+            What::Update { bc_id, etag, .. } => (IntentKind::Update, Some(bc_id.clone()), Some(etag.clone())),
+            What::Order { bc_id, etag, .. } => (IntentKind::UpdateOrder, Some(bc_id.clone()), Some(etag.clone())),
+        };
+        NewIntent {
+            key: self.key.clone(),
+            kind,
+            bc_id,
+            base_etag,
+            fingerprint: self.fingerprint,
+            draft: self.draft,
+            match_value: self.match_value.clone(),
+            snapshot: self.snapshot.clone(),
+        }
+    }
+
+    /// What the record's outcome is called when it succeeds.
+    pub(super) fn success(&self) -> Outcome {
+        match &self.what {
+            What::Create { .. } => Outcome::Created,
+            What::Update { adopts: true, .. } => Outcome::Adopted,
+            What::Update { .. } | What::Order { .. } => Outcome::Updated,
+        }
+    }
+
+    /// How much work it is for BC, in rows written.
+    pub(super) fn weight(&self) -> usize {
+        match &self.what {
+            What::Create { lines, .. } => 1 + lines.as_ref().map_or(0, Vec::len),
+            What::Update { .. } => 1,
+            What::Order { operations, .. } => operations.len(),
+        }
+    }
+}
+
+/// `values` as a JSON object, in their order.
+pub(super) fn object(values: &[(String, Value)]) -> Value {
+    Value::Map(values.to_vec())
+}

@@ -1,0 +1,207 @@
+//! Changing a document together with its lines: one transaction, fenced by the header's etag.
+//!
+//! Any line write changes the header's etag. A batch that begins with a PATCH of the header under its etag therefore
+//! cannot take effect after another one did: of a lost batch and its successor only one can win. Lines that we never
+//! wrote are never touched.
+
+use super::compare::{self, ThreeWay};
+use super::operation::{What, Write, object};
+use super::prepare::{Prepared, field_changes};
+use super::round::Note;
+use super::{Applier, ApplyJob};
+use crate::bc::{Operation, Row};
+use crate::ledger::{FieldChange, Link, OutboxRow, Reason, Settlement};
+use crate::model::{
+    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, PropertyChange, RecordState, Resolved, Snapshot, Value,
+    Values,
+};
+
+/// Lines that one transaction changes at most: with the header and the read-back 99 of BC's 100 operations.
+const LINES_AT_ONCE: usize = 97;
+
+/// The state in which BC lets a document be changed; the API calls it so although BC itself says "Open".
+const CHANGEABLE: &str = "Draft";
+
+impl Applier<'_> {
+    /// The write that makes of `row` what `change` asks for, or what keeps it from being made.
+    pub(super) fn prepare_order(
+        &self,
+        outbox: &OutboxRow,
+        link: &Link,
+        row: &Row,
+        change: OrderChange,
+        note: &Note,
+        resolved: &Resolved,
+    ) -> Prepared {
+        let left = |state, reason: String| {
+            Prepared::Settled(Box::new(Settlement::left(&outbox.key, outbox.fingerprint, state, Reason::new(reason))))
+        };
+        let status = row.text("status");
+        if !status.is_empty() && status != CHANGEABLE {
+            let status = status.replace("_x0020_", " ");
+            return left(
+                RecordState::Locked,
+                format!(
+                    "the document is released or in review in Business Central (status {status}); it is written when it is reopened"
+                ),
+            );
+        }
+        let ThreeWay { send, kept, mut held } =
+            compare::three_way(&self.job, change.header, &link.snapshot, note.sent.as_ref(), row);
+        let mut fields = field_changes(&send);
+        fields.extend(kept);
+        let mut plan =
+            LinePlan { job: &self.job, link, held: &mut held, fields: &mut fields, row, operations: Vec::new() };
+        let recreates = send.iter().any(|change| self.job.schema.recreates_lines.contains(&change.name.as_str()));
+        let mut snapshot = link.snapshot.clone();
+        snapshot.sent.clone_from(&resolved.properties);
+        // BC makes the lines anew when such a property changes: the lines follow in a step of their own, re-read.
+        let now = if recreates { 0 } else { change.lines.len().min(LINES_AT_ONCE) };
+        let partial = now < change.lines.len();
+        for line in change.lines.into_iter().take(now) {
+            plan.add(line, &mut snapshot);
+        }
+        let lines = plan.operations;
+        if !held.is_empty() {
+            let names = held.join(", ");
+            return left(
+                RecordState::Conflict,
+                format!("someone changed {names} in Business Central, and `on_conflict` is \"hold\""),
+            );
+        }
+        let path = format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id);
+        let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
+        let mut operations = vec![Operation::patch(path.clone(), &row.etag, self.fence(&send, row))];
+        operations.extend(lines);
+        operations.push(Operation::read_back(format!("{path}?$expand={expand}")));
+        let what = What::Order { bc_id: row.id.clone(), etag: row.etag.clone(), operations, partial };
+        Prepared::Write(Box::new(Write::new(outbox, what, snapshot, fields)))
+    }
+
+    /// The body of the PATCH that the batch begins with: what changes, or the match property as it is.
+    fn fence(&self, send: &[PropertyChange], row: &Row) -> Value {
+        if send.is_empty() {
+            let name = self.job.match_on.first().map_or("externalDocumentNumber", String::as_str);
+            return object(&[(name.to_owned(), row.get(name).cloned().unwrap_or_else(|| Value::from("")))]);
+        }
+        object(&values(send))
+    }
+}
+
+fn values(changes: &[PropertyChange]) -> Values {
+    changes.iter().map(|change| (change.name.clone(), change.new.clone())).collect()
+}
+
+/// The operations on lines, as they come together.
+struct LinePlan<'a> {
+    job: &'a ApplyJob,
+    link: &'a Link,
+    row: &'a Row,
+    held: &'a mut Vec<String>,
+    fields: &'a mut Vec<FieldChange>,
+    operations: Vec<Operation>,
+}
+
+impl LinePlan<'_> {
+    /// Adds the operation for one line, and what the link will hold of it.
+    fn add(&mut self, change: LineChange, snapshot: &mut Snapshot) {
+        match change {
+            LineChange::Add(line) => self.insert(line, snapshot),
+            LineChange::Change { key, sequence, changes } => self.change(key, sequence, changes, snapshot),
+            LineChange::Remove { key, sequence } => self.remove(&key, sequence, snapshot),
+        }
+    }
+
+    fn insert(&mut self, line: NewLine, snapshot: &mut Snapshot) {
+        for (name, value) in &line.properties {
+            self.field(&line.key, name, None, Some(value.clone()));
+        }
+        let mut body = vec![("sequence".to_owned(), Value::Int(line.sequence))];
+        body.extend(line.properties.iter().cloned());
+        self.operations.push(Operation::post(self.path(None), object(&body)));
+        snapshot.lines.retain(|known| known.key != line.key);
+        let NewLine { key, sequence, properties } = line;
+        snapshot.lines.push(LinkedLine { key, sequence, id: None, sent: properties, answered: Vec::new() });
+    }
+
+    fn change(&mut self, key: String, sequence: i64, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
+        let known = self.link.snapshot.lines.iter().find(|line| line.sequence == sequence);
+        let Some(row) = self.line_row(sequence) else {
+            // A person deleted the line in BC.
+            match self.job.on_conflict {
+                OnConflict::Hold => self.held.push(format!("lines[{key}]")),
+                OnConflict::BcWins => {}
+                OnConflict::SourceWins => {
+                    let mut properties = known.map(|line| line.sent.clone()).unwrap_or_default();
+                    merge(&mut properties, &changes);
+                    self.insert(NewLine { key, sequence, properties }, snapshot);
+                }
+            }
+            return;
+        };
+        let mut send = Vec::new();
+        for change in changes {
+            let held = row.get(&change.name);
+            let is =
+                |value: Option<&Value>| value.is_some_and(|value| self.job.same_in_line(&change.name, value, held));
+            let of =
+                |values: &Values| values.iter().find(|(name, _)| *name == change.name).map(|(_, value)| value.clone());
+            let ours = known.and_then(|line| of(&line.answered));
+            let untouched =
+                is(change.old.as_ref()) || is(ours.as_ref()) || is(Some(&change.new)) || change.old.is_none();
+            match self.job.on_conflict {
+                _ if untouched => {
+                    self.field(&key, &change.name, change.old.clone(), Some(change.new.clone()));
+                    send.push(change);
+                }
+                OnConflict::SourceWins => {
+                    self.field(&key, &change.name, held.cloned(), Some(change.new.clone()));
+                    send.push(change);
+                }
+                OnConflict::BcWins => self.field(&key, &change.name, Some(change.new.clone()), held.cloned()),
+                OnConflict::Hold => self.held.push(format!("lines[{key}].{}", change.name)),
+            }
+            if let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == key) {
+                merge(&mut line.sent, &send);
+            }
+        }
+        if !send.is_empty() {
+            self.operations.push(Operation::patch(self.path(Some(&row.id)), &row.etag, object(&values(&send))));
+        }
+    }
+
+    fn remove(&mut self, key: &str, sequence: i64, snapshot: &mut Snapshot) {
+        if let Some(row) = self.line_row(sequence) {
+            self.operations.push(Operation::delete(self.path(Some(&row.id)), &row.etag));
+            self.field(key, "sequence", Some(Value::Int(sequence)), None);
+        }
+        snapshot.lines.retain(|line| line.key != key);
+    }
+
+    fn line_row(&self, sequence: i64) -> Option<Row> {
+        compare::document_lines(self.job, self.row).into_iter().find(|line| compare::sequence(line) == sequence)
+    }
+
+    fn field(&mut self, key: &str, name: &str, old: Option<Value>, new: Option<Value>) {
+        self.fields.push(FieldChange { property: format!("lines[{key}].{name}"), old, new });
+    }
+
+    fn path(&self, line: Option<&str>) -> String {
+        let navigation = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
+        let document = format!("companies({})/{}({})", self.job.company, self.job.entity.set(), self.row.id);
+        match line {
+            Some(id) => format!("{document}/{navigation}({id})"),
+            None => format!("{document}/{navigation}"),
+        }
+    }
+}
+
+/// Puts the new values of `changes` into `values`.
+fn merge(values: &mut Values, changes: &[PropertyChange]) {
+    for change in changes {
+        match values.iter_mut().find(|(name, _)| *name == change.name) {
+            Some((_, value)) => *value = change.new.clone(),
+            None => values.push((change.name.clone(), change.new.clone())),
+        }
+    }
+}

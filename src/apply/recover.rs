@@ -1,0 +1,232 @@
+//! Finding out by reading what became of requests whose answer was lost. Never by repeating them.
+//!
+//! A create is there, or it is not *and cannot come any more*: where BC itself refuses a second row with the key, that
+//! does not matter; elsewhere only the settle window tells, measured on BC's clock. A change is told by the etag: as
+//! long as it stands nothing happened, and of the lost request and the next one under the same etag only one can win.
+
+use std::sync::Mutex;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::{info, warn};
+
+use super::compare;
+use super::matching::{Found, Sought};
+use super::round::{Again, Note, Round, lock};
+use super::{Applier, ApplyError};
+use crate::bc::Row;
+use crate::ledger::{History, Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
+use crate::model::{Outcome, RecordState, Snapshot, Value};
+
+/// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
+const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
+
+/// What is known of a request with an open outcome.
+enum Resolved {
+    /// BC did it.
+    Done(Box<Settlement>),
+    /// BC did not, and cannot any more; what is known is noted.
+    Undone {
+        /// Whether a late one would be refused by BC, so that "exists" will mean that it is ours.
+        repeated: bool,
+        note: Note,
+    },
+    /// BC did not so far; the next write under the same etag decides.
+    Released,
+    /// Nobody can tell yet.
+    Open(String),
+    /// Only a person can tell.
+    Unclear(String),
+}
+
+impl Applier<'_> {
+    /// Resolves what can be resolved of the job's open intents. Safe to be interrupted anywhere.
+    pub(super) async fn recover(&self, run: RunId, round: &Mutex<Round>) -> Result<(), ApplyError> {
+        {
+            let mut round = lock(round);
+            round.open.clear();
+            round.released.clear();
+        }
+        let intents = self.ledger.open_intents(self.job.id).await?;
+        if intents.is_empty() {
+            return Ok(());
+        }
+        info!(job = %self.job.name, records = intents.len(), "finding out what became of requests without an answer");
+        // The look-ups below begin now: what BC's clock said until here is earlier than their answers.
+        let as_of = self.reader.connection().newest_date();
+        let (creates, changes): (Vec<_>, Vec<_>) =
+            intents.into_iter().partition(|intent| intent.noted.kind == IntentKind::Create);
+        let sought: Vec<_> = creates.iter().map(|intent| self.sought(intent)).collect();
+        let mut found = self.look_up(&sought).await?;
+        let ids: Vec<_> = changes.iter().filter_map(|intent| intent.noted.bc_id.as_deref()).map(Value::from).collect();
+        let rows = self.rows_with_ids(&ids).await?;
+        crate::fault!("recover: read back");
+        for intent in creates {
+            let resolved = match found.remove(&intent.noted.key) {
+                None => continue,
+                Some(found) => self.resolve_create(&intent, found, as_of),
+            };
+            self.act(run, round, &intent, resolved).await?;
+        }
+        for intent in changes {
+            let row = intent.noted.bc_id.as_ref().and_then(|id| rows.get(id));
+            let answered = lock(round).note(&intent.noted.key).refusal.is_some();
+            let resolved = self.resolve_change(&intent, row, as_of, answered);
+            self.act(run, round, &intent, resolved).await?;
+        }
+        Ok(())
+    }
+
+    fn sought(&self, intent: &Intent) -> Sought {
+        let sent = &intent.noted.snapshot.sent;
+        let values = match intent.noted.match_value.as_deref().map(Value::parse) {
+            Some(Ok(Value::List(values))) => values,
+            _ => Vec::new(),
+        };
+        Sought::new(&intent.noted.key, values, self.job.schema.document, sent)
+    }
+
+    fn resolve_create(&self, intent: &Intent, found: Found, as_of: Option<DateTime<Utc>>) -> Resolved {
+        match found {
+            Found::One(row) => Resolved::Done(Box::new(self.done(intent, &row, Outcome::Created))),
+            Found::Posted(invoice) => {
+                let mut settlement = self.done(intent, &invoice, Outcome::Closed);
+                if let Some(SettledLink::Current(link)) = settlement.link {
+                    settlement.link = Some(SettledLink::Closed(link));
+                }
+                settlement.reason = Some(Reason::new("Business Central has made an invoice of it already"));
+                Resolved::Done(Box::new(settlement))
+            }
+            Found::Several(ids) => Resolved::Unclear(format!(
+                "Business Central has {} rows that match a request whose answer was lost ({}); leave one and link it \
+                 with `bcsync links import`",
+                ids.len(),
+                ids.join(", ")
+            )),
+            Found::Absent(_) if self.job.key_is_enforced() => {
+                Resolved::Undone { repeated: true, note: Note::default() }
+            }
+            Found::Absent(_) if self.window_has_passed(intent, as_of) => {
+                Resolved::Undone { repeated: false, note: Note::default() }
+            }
+            Found::Absent(_) => Resolved::Open(self.until(intent)),
+        }
+    }
+
+    /// `answered` says that BC refused the request as a whole, so that it cannot take effect late.
+    fn resolve_change(
+        &self,
+        intent: &Intent,
+        row: Option<&Row>,
+        as_of: Option<DateTime<Utc>>,
+        answered: bool,
+    ) -> Resolved {
+        let Some(row) = row else {
+            return Resolved::Undone { repeated: false, note: Note { gone: true, ..Note::default() } };
+        };
+        if intent.noted.base_etag.as_deref() == Some(row.etag.as_str()) {
+            return if answered || self.window_has_passed(intent, as_of) {
+                Resolved::Undone { repeated: false, note: Note::default() }
+            } else {
+                Resolved::Released
+            };
+        }
+        if self.holds(&intent.noted.snapshot, row) {
+            return Resolved::Done(Box::new(self.done(intent, row, Outcome::Updated)));
+        }
+        let note = Note { refresh: true, sent: Some(intent.noted.snapshot.clone()), ..Note::default() };
+        Resolved::Undone { repeated: false, note }
+    }
+
+    /// Whether `row` is as the lost request would have made it.
+    fn holds(&self, snapshot: &Snapshot, row: &Row) -> bool {
+        let lines = compare::document_lines(&self.job, row);
+        compare::differing(&self.job, &snapshot.sent, row).is_empty()
+            && snapshot.lines.iter().all(|line| {
+                lines.iter().find(|held| compare::sequence(held) == line.sequence).is_some_and(|held| {
+                    line.sent.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))
+                })
+            })
+    }
+
+    /// The settlement of a request that was found done: with the intent's own copy of everything, since the outbox may
+    /// hold a newer version by now.
+    fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
+        let noted = &intent.noted;
+        let link: LinkUpdate = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone());
+        Settlement {
+            key: noted.key.clone(),
+            fingerprint: noted.fingerprint,
+            outcome,
+            link: Some(SettledLink::Current(link)),
+            reason: Some(Reason::new("found by reading back a request whose answer was lost")),
+            fields: Vec::new(),
+            history: History::Always,
+            open: false,
+        }
+    }
+
+    async fn act(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        intent: &Intent,
+        resolved: Resolved,
+    ) -> Result<(), ApplyError> {
+        let key = intent.noted.key.as_str();
+        match resolved {
+            Resolved::Done(settlement) => self.settle(run, round, &[*settlement]).await?,
+            Resolved::Undone { repeated, note } => {
+                self.ledger.drop_intents(self.job.id, &[key], repeated).await?;
+                let mut round = lock(round);
+                let refusal = round.note(key).refusal;
+                *round.note_mut(key) = Note { refusal: refusal.filter(|_| !note.refresh && !note.gone), ..note };
+                round.again(key, Again::Now);
+            }
+            Resolved::Released => {
+                self.ledger.release_intents(self.job.id, &[key]).await?;
+                let mut round = lock(round);
+                round.released.insert(key.to_owned());
+                round.again(key, Again::Now);
+            }
+            Resolved::Open(reason) => {
+                self.leave_open(run, intent, reason).await?;
+                lock(round).open.insert(key.to_owned());
+            }
+            Resolved::Unclear(reason) => {
+                warn!(job = %self.job.name, record = %key, "several rows match a request whose answer was lost");
+                let state = RecordState::Quarantined;
+                let settlement = Settlement::left(key, intent.noted.fingerprint, state, Reason::new(reason));
+                self.settle(run, round, &[settlement]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave_open(&self, run: RunId, intent: &Intent, reason: String) -> Result<(), ApplyError> {
+        let noted = &intent.noted;
+        let mut settlement = Settlement::left(&noted.key, noted.fingerprint, RecordState::Pending, Reason::new(reason));
+        settlement.open = true;
+        let entity = self.job.entity.to_string();
+        Ok(self.ledger.settle(self.job.target, &entity, self.job.id, run, &[settlement]).await?)
+    }
+
+    /// Whether the lost request can no longer take effect: a `Date` of BC from before the look-up is later than its
+    /// sending by the whole window.
+    fn window_has_passed(&self, intent: &Intent, as_of: Option<DateTime<Utc>>) -> bool {
+        as_of.is_some_and(|date| date >= self.window_ends(intent))
+    }
+
+    /// The end of the window on BC's clock. Without an offset of the two clocks ours stands in; BC's are well kept.
+    fn window_ends(&self, intent: &Intent) -> DateTime<Utc> {
+        let ahead = intent.clock_ahead.or_else(|| self.reader.connection().clock_ahead()).unwrap_or(0);
+        let window = TimeDelta::from_std(self.job.settle_window).unwrap_or(TimeDelta::MAX);
+        intent.sent_at + TimeDelta::milliseconds(ahead) + window + CLOCK_SLACK
+    }
+
+    fn until(&self, intent: &Intent) -> String {
+        format!(
+            "a request whose answer was lost may still take effect until {} (Business Central's clock)",
+            crate::clock::iso(self.window_ends(intent))
+        )
+    }
+}

@@ -1,0 +1,111 @@
+//! What one run over the outbox remembers while it goes: counters, and what to take up again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::bc::BcError;
+use crate::model::{Counters, Outcome, Snapshot};
+
+/// How often a record is taken up in one run, whatever the reasons.
+const MOST_TRIES: u32 = 12;
+
+/// The memory of a run. Its size grows with what goes wrong, never with what goes right.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// What was settled.
+    pub(super) counters: Counters,
+    /// Whether everything in the outbox is taken up (the first round) or only what is in `current`.
+    narrowed: bool,
+    current: HashSet<String>,
+    next: HashMap<String, Again>,
+    /// How often each record was taken up again.
+    tries: HashMap<String, u32>,
+    /// What is known of records that are taken up again.
+    notes: HashMap<String, Note>,
+    /// Records whose outcome is open and cannot be told yet.
+    pub(super) open: HashSet<String>,
+    /// Of these, those that may be sent again under the same etag. Their intents outlive everything but an answer.
+    pub(super) released: HashSet<String>,
+    /// Records that were taken up too often; the next run tries them again.
+    given_up: HashSet<String>,
+}
+
+/// Why a record is taken up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// What stood in the way may have passed.
+    Later,
+    /// More is known now: at once.
+    Now,
+}
+
+/// What a record's earlier attempt taught.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Note {
+    /// Its row must be read and compared before anything is sent.
+    pub(super) refresh: bool,
+    /// Its row was not there any more.
+    pub(super) gone: bool,
+    /// What an unresolved request of ours may have put into the row: *ours* as well.
+    pub(super) sent: Option<Snapshot>,
+    /// What a snapshot batch said about the operation that failed.
+    pub(super) refusal: Option<BcError>,
+}
+
+impl Round {
+    /// Whether the record `key` is taken up in this round.
+    pub(super) fn takes(&self, key: &str) -> bool {
+        !self.narrowed || self.current.contains(key)
+    }
+
+    /// What is known of the record.
+    pub(super) fn note(&self, key: &str) -> Note {
+        self.notes.get(key).cloned().unwrap_or_default()
+    }
+
+    /// What is known of the record, to be added to.
+    pub(super) fn note_mut(&mut self, key: &str) -> &mut Note {
+        self.notes.entry(key.to_owned()).or_default()
+    }
+
+    /// Takes the record up again in the next round; how often it has been by then.
+    pub(super) fn again(&mut self, key: &str, when: Again) -> u32 {
+        self.next.insert(key.to_owned(), when);
+        let tries = self.tries.entry(key.to_owned()).or_default();
+        *tries += 1;
+        *tries
+    }
+
+    /// Counts what became of a record.
+    pub(super) fn settled(&mut self, key: &str, outcome: Outcome) {
+        self.next.remove(key);
+        self.current.remove(key);
+        self.open.remove(key);
+        self.notes.remove(key);
+        self.counters.count(outcome);
+    }
+
+    /// Begins the next round: `None` when there is nothing to take up again, else whether to wait before it.
+    pub(super) fn next(&mut self) -> Option<Again> {
+        self.narrowed = true;
+        let mut next = std::mem::take(&mut self.next);
+        let tries = &self.tries;
+        let given_up = next.extract_if(|key, _| tries.get(key).is_some_and(|tries| *tries > MOST_TRIES));
+        self.given_up.extend(given_up.map(|(key, _)| key));
+        let when = if next.values().any(|when| *when == Again::Later) { Again::Later } else { Again::Now };
+        self.current = next.into_keys().collect();
+        (!self.current.is_empty()).then_some(when)
+    }
+
+    /// How many records were taken up and are not settled.
+    pub(super) fn unsettled(&self) -> u64 {
+        let keys: HashSet<&String> =
+            self.next.keys().chain(&self.current).chain(&self.open).chain(&self.given_up).collect();
+        keys.len() as u64
+    }
+}
+
+/// Locks; a panic elsewhere leaves counters that are still counters.
+pub(super) fn lock(round: &Mutex<Round>) -> MutexGuard<'_, Round> {
+    round.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,332 @@
+//! Sending: envelopes side by side, each with its intents committed before it leaves.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::matching::{Found, Sought};
+use super::operation::{What, Write, object};
+use super::pace::Pace;
+use super::prepare::Prepared;
+use super::references::Lookups;
+use super::round::{Again, Round, lock};
+use super::{Applier, ApplyError};
+use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
+use crate::http::Delays;
+use crate::ledger::{Reason, RunId, Settlement};
+use crate::model::{Outcome, RecordState, Value};
+
+/// Rows of the outbox that are prepared at once.
+const CHUNK: u32 = 500;
+
+/// How old the proof that BC has no such row may be when its create leaves.
+const PROOF_LASTS: Duration = Duration::from_secs(60);
+
+impl Applier<'_> {
+    /// Takes up the rows of the outbox that this round is about, prepares and sends them.
+    pub(super) async fn drain(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        lookups: &mut Lookups,
+    ) -> Result<(), ApplyError> {
+        let pace = Mutex::new(Pace::new(self.job.batch_size));
+        let (sender, receiver) = mpsc::channel(1);
+        let (filled, sent) =
+            tokio::join!(self.fill(run, round, lookups, &pace, sender), self.send_all(run, round, &pace, receiver));
+        sent.and(filled)
+    }
+
+    async fn fill(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        lookups: &mut Lookups,
+        pace: &Mutex<Pace>,
+        envelopes: mpsc::Sender<Vec<Write>>,
+    ) -> Result<(), ApplyError> {
+        let mut after = 0;
+        let mut gathered: Vec<Write> = Vec::new();
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(Failure::Cancelled.into());
+            }
+            let mut rows = self.ledger.due(self.job.id, after, CHUNK).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.seq;
+            rows.retain(|row| lock(round).takes(&row.key));
+            let mut settlements = Vec::new();
+            for prepared in self.prepare(rows, round, lookups).await? {
+                match prepared {
+                    Prepared::Settled(mut settlement) => {
+                        // Nothing was sent for it now, so that nothing is known of the request that is still open.
+                        let left = matches!(settlement.outcome, Outcome::Left(_));
+                        settlement.open = left && lock(round).released.contains(&settlement.key);
+                        settlements.push(*settlement);
+                    }
+                    Prepared::StaysOpen(key) => {
+                        lock(round).open.insert(key);
+                    }
+                    Prepared::Write(write) => {
+                        let alone = matches!(write.what, What::Order { .. });
+                        let full = {
+                            let pace = pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                            let weight: usize = gathered.iter().map(Write::weight).sum();
+                            gathered.len() >= pace.operations() || weight + write.weight() > pace.rows()
+                        };
+                        if full && !gathered.is_empty() && !self.hand_over(&envelopes, round, &mut gathered).await {
+                            return Ok(());
+                        }
+                        if alone {
+                            if !self.hand_over(&envelopes, round, &mut vec![*write]).await {
+                                return Ok(());
+                            }
+                        } else {
+                            gathered.push(*write);
+                        }
+                    }
+                }
+            }
+            self.settle(run, round, &settlements).await?;
+        }
+        if !gathered.is_empty() {
+            self.hand_over(&envelopes, round, &mut gathered).await;
+        }
+        Ok(())
+    }
+
+    /// Hands `gathered` over to be sent; `false` when nothing is sent any more.
+    async fn hand_over(
+        &self,
+        envelopes: &mpsc::Sender<Vec<Write>>,
+        round: &Mutex<Round>,
+        gathered: &mut Vec<Write>,
+    ) -> bool {
+        match envelopes.send(std::mem::take(gathered)).await {
+            Ok(()) => true,
+            Err(mpsc::error::SendError(unsent)) => {
+                left_over(round, &unsent);
+                false
+            }
+        }
+    }
+
+    /// Sends what comes, several envelopes at once, until there is no more or one of them fails for all.
+    async fn send_all(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        pace: &Mutex<Pace>,
+        mut envelopes: mpsc::Receiver<Vec<Write>>,
+    ) -> Result<(), ApplyError> {
+        let mut under_way = FuturesUnordered::new();
+        let mut more = true;
+        let mut failed = None;
+        while more || !under_way.is_empty() {
+            tokio::select! {
+                envelope = envelopes.recv(), if more && under_way.len() < self.lanes => match envelope {
+                    Some(writes) => under_way.push(self.send_envelope(run, round, pace, writes)),
+                    None => more = false,
+                },
+                Some(result) = under_way.next(), if !under_way.is_empty() => if let Err(error) = result {
+                    // Those under way are seen to their end; nothing new is begun.
+                    failed.get_or_insert(error);
+                    more = false;
+                    envelopes.close();
+                },
+            }
+        }
+        while let Ok(unsent) = envelopes.try_recv() {
+            left_over(round, &unsent);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Sends one envelope until BC has answered it or may have done it.
+    async fn send_envelope(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        pace: &Mutex<Pace>,
+        mut writes: Vec<Write>,
+    ) -> Result<(), ApplyError> {
+        let result = self.try_envelope(run, round, pace, &mut writes).await;
+        if result.is_err() {
+            left_over(round, &writes);
+        }
+        result
+    }
+
+    async fn try_envelope(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        pace: &Mutex<Pace>,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), ApplyError> {
+        let route = ApiRoute::of(&self.job.entity);
+        let mut delays = Delays::new(&self.retry);
+        loop {
+            let slot = self.writer.ready().await?;
+            self.renew_proofs(round, writes).await?;
+            if writes.is_empty() {
+                return Ok(());
+            }
+            let intents: Vec<_> = writes.iter().map(Write::intent).collect();
+            self.ledger.note_intents(self.job.id, run, &intents, self.writer.clock_ahead()).await?;
+            let operations: Vec<_> = writes.iter().flat_map(|write| self.operations(write)).collect();
+            let single = matches!(writes.as_slice(), [Write { what: What::Order { .. }, .. }]);
+            let mode = if single { Mode::Snapshot } else { Mode::Independent };
+            let answer = self.writer.send(slot, &route, &operations, mode).await;
+            let keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
+            match answer {
+                Answer::Parts { parts, elapsed } => {
+                    let rows = writes.iter().map(Write::weight).sum();
+                    pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).measured(rows, elapsed);
+                    let writes = std::mem::take(writes);
+                    return if single {
+                        self.settle_order(run, round, writes, parts).await
+                    } else {
+                        self.settle_parts(run, round, writes, parts).await
+                    };
+                }
+                Answer::Open { cause } => {
+                    warn!(job = %self.job.name, records = keys.len(), %cause, "the outcome is open; it will be read back");
+                    for key in keys {
+                        lock(round).again(key, Again::Now);
+                    }
+                    return Ok(());
+                }
+                Answer::Denied(failure) => {
+                    self.ledger.drop_intents(self.job.id, &keys, false).await?;
+                    return Err(failure.into());
+                }
+                Answer::TooBig => {
+                    self.ledger.drop_intents(self.job.id, &keys, false).await?;
+                    return self.too_big(run, round, pace, std::mem::take(writes)).await;
+                }
+                Answer::NotDone { cause } => {
+                    self.ledger.drop_intents(self.job.id, &keys, false).await?;
+                    let Some(delay) = delays.next(None) else {
+                        return Err(Failure::Unavailable { what: "writing a batch".to_owned(), cause }.into());
+                    };
+                    info!(job = %self.job.name, %cause, delay_ms = delay.as_millis(), "sending again");
+                    tokio::select! {
+                        () = self.cancel.cancelled() => return Err(Failure::Cancelled.into()),
+                        () = tokio::time::sleep(delay) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks again for the rows of creates whose proof of absence is too old; those that are there by now are taken up
+    /// anew in the next round.
+    async fn renew_proofs(&self, round: &Mutex<Round>, writes: &mut Vec<Write>) -> Result<(), ApplyError> {
+        let stale = |write: &Write| match &write.what {
+            What::Create { absent_since, match_values, customer, .. } if absent_since.elapsed() > PROOF_LASTS => {
+                Some(Sought { key: write.key.clone(), values: match_values.clone(), customer: customer.clone() })
+            }
+            _ => None,
+        };
+        let sought: Vec<_> = writes.iter().filter_map(stale).collect();
+        if sought.is_empty() {
+            return Ok(());
+        }
+        let found = self.look_up(&sought).await?;
+        let now = Instant::now();
+        writes.retain_mut(|write| match (found.get(&write.key), &mut write.what) {
+            (Some(Found::Absent(begun)), What::Create { absent_since, .. }) => {
+                *absent_since = (*begun).min(now);
+                true
+            }
+            (Some(_), _) => {
+                lock(round).again(&write.key, Again::Now);
+                false
+            }
+            (None, _) => true,
+        });
+        Ok(())
+    }
+
+    fn operations(&self, write: &Write) -> Vec<Operation> {
+        let set = format!("companies({})/{}", self.job.company, self.job.entity.set());
+        match &write.what {
+            What::Create { properties, lines, .. } => {
+                let mut body = properties.clone();
+                let mut url = set;
+                if let (Some(lines), Some(fact)) = (lines, &self.job.schema.lines) {
+                    let line = |line: &crate::model::NewLine| {
+                        let mut values = vec![("sequence".to_owned(), Value::Int(line.sequence))];
+                        values.extend(line.properties.iter().cloned());
+                        object(&values)
+                    };
+                    body.push((fact.navigation.to_owned(), Value::List(lines.iter().map(line).collect())));
+                    url = format!("{url}?$expand={}", fact.navigation);
+                }
+                vec![Operation::post(url, object(&body))]
+            }
+            What::Update { bc_id, etag, changes, .. } => {
+                let body = changes.iter().map(|change| (change.name.clone(), change.new.clone())).collect::<Vec<_>>();
+                vec![Operation::patch(format!("{set}({bc_id})"), etag, object(&body))]
+            }
+            What::Order { operations, .. } => operations.clone(),
+        }
+    }
+
+    /// BC found the envelope too big, and nothing of it was done: halves from now on.
+    async fn too_big(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        pace: &Mutex<Pace>,
+        writes: Vec<Write>,
+    ) -> Result<(), ApplyError> {
+        pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).halve();
+        if let [only] = writes.as_slice() {
+            let reason = Reason::new("the record is larger than Business Central takes in one request");
+            let settlement = Settlement::left(&only.key, only.fingerprint, RecordState::Quarantined, reason);
+            return self.settle(run, round, &[settlement]).await;
+        }
+        for write in &writes {
+            lock(round).again(&write.key, Again::Now);
+        }
+        Ok(())
+    }
+
+    /// Stores what became of records, counts it and tells of it.
+    pub(super) async fn settle(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        settlements: &[Settlement],
+    ) -> Result<(), ApplyError> {
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        let entity = self.job.entity.to_string();
+        self.ledger.settle(self.job.target, &entity, self.job.id, run, settlements).await?;
+        let taken = {
+            let mut round = lock(round);
+            for settlement in settlements {
+                round.settled(&settlement.key, settlement.outcome);
+            }
+            round.counters.taken
+        };
+        (self.progress)(taken);
+        Ok(())
+    }
+}
+
+/// Records whose write was prepared and not sent stay in the outbox.
+fn left_over(round: &Mutex<Round>, unsent: &[Write]) {
+    let mut round = lock(round);
+    for write in unsent {
+        round.again(&write.key, Again::Later);
+    }
+}
