@@ -398,3 +398,243 @@ fn fingerprint(spec: &MappingSpec, settings: &Settings) -> Fingerprint {
     }
     Fingerprint::of(parts)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::EntityName;
+
+    fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+        fields.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect()
+    }
+
+    fn spec(entity: &str, fields: &[(&str, &str)]) -> MappingSpec {
+        MappingSpec {
+            entity: EntityName::parse(entity).unwrap(),
+            creates: true,
+            fields: pairs(fields),
+            create_only: Vec::new(),
+            where_: None,
+            lines: None,
+            maps: BTreeMap::from([("country".to_owned(), BTreeMap::from([("Norway".to_owned(), "NO".to_owned())]))]),
+            match_on: vec![fields[0].0.to_owned()],
+            timezone: chrono_tz::Tz::UTC,
+            total: None,
+        }
+    }
+
+    fn customers(more: &[(&str, &str)]) -> MappingSpec {
+        spec("customers", &[[("number", "no"), ("displayName", "name")].as_slice(), more].concat())
+    }
+
+    fn orders(lines: &[(&str, &str)]) -> MappingSpec {
+        let fields = [("externalDocumentNumber", "'WEB-' ~ no"), ("customerId", "link('customers', account)")];
+        let lines = LinesMapping {
+            entity: "salesOrderLines".to_owned(),
+            key: "line_no".to_owned(),
+            path: "lines".to_owned(),
+            fields: pairs(lines),
+        };
+        MappingSpec { lines: Some(lines), ..spec("salesOrders", &fields) }
+    }
+
+    fn errors(spec: &MappingSpec) -> Vec<String> {
+        Mapping::compile(spec).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    fn only(spec: &MappingSpec) -> String {
+        let errors = errors(spec);
+        let [error] = errors.as_slice() else { panic!("{errors:?}") };
+        error.clone()
+    }
+
+    #[test]
+    fn properties_are_checked_against_the_entity() {
+        for (field, source, expected) in [
+            (
+                "adressLine1",
+                "street",
+                "fields.adressLine1: customers have no property `adressLine1`; did you mean `addressLine1`?",
+            ),
+            ("balanceDue", "due", "fields.balanceDue: `balanceDue` of customers cannot be written"),
+            ("number", "other", "fields.number: it is mapped twice"),
+            (
+                "currencyId",
+                "cur",
+                "fields.currencyId: `currencyCode` and `currencyId` say the same in two ways; map one of them",
+            ),
+            (
+                "city",
+                "lookup('items', sku)",
+                "fields.city: it stands for an id, but `city` is none; give the value itself",
+            ),
+            (
+                "country",
+                "c | translate('contry')",
+                "fields.country: there is no table [maps.contry]; did you mean `country`?",
+            ),
+            (
+                "paymentTermsId",
+                "lookup('paymentTerm', t)",
+                "fields.paymentTermsId: rows of `paymentTerm` cannot be looked up by code; did you mean `paymentTerms`?",
+            ),
+            (
+                "paymentTermsId",
+                "lookup('paymentTerms')",
+                "fields.paymentTermsId: two arguments are needed; `lookup('entitySet', code)`: the name of an entity set in quotes, and a code",
+            ),
+        ] {
+            assert_eq!(only(&customers(&[("currencyCode", "cur"), (field, source)])), expected);
+        }
+        let swapped =
+            spec("salesOrders", &[("externalDocumentNumber", "no"), ("customerNumber", "link('customers', a)")]);
+        assert_eq!(
+            only(&swapped),
+            "fields.customerNumber: it stands for an id, but `customerNumber` is none; map `customerId` instead"
+        );
+    }
+
+    #[test]
+    fn what_a_creating_job_needs() {
+        let mut missing = spec("customers", &[("number", "no")]);
+        let needed = "fields: `displayName` is not mapped; without it no row of customers can be created";
+        assert_eq!(only(&missing), needed);
+        missing.create_only = pairs(&[("displayName", "name")]);
+        assert_eq!(errors(&missing), [""; 0]);
+        let order = spec("salesOrders", &[("externalDocumentNumber", "no")]);
+        assert_eq!(
+            only(&order),
+            "fields: `customerId` or `customerNumber` is not mapped; without it no row of salesOrders can be created"
+        );
+        let unmatched = MappingSpec { match_on: Vec::new(), ..customers(&[]) };
+        assert_eq!(
+            only(&unmatched),
+            "match_on: a job that creates rows needs `match_on`: how a row is found that is there already; match_on = \"number\""
+        );
+        assert_eq!(errors(&MappingSpec { creates: false, ..unmatched }), [""; 0]);
+        let item = spec("items", &[("number", "no"), ("inventory", "stock")]);
+        assert_eq!(
+            only(&item),
+            "fields.inventory: `inventory` is refused when a row is created; a job with mode = \"update_only\" can map it"
+        );
+        let contact = spec("customerContacts", &[("email", "mail")]);
+        assert_eq!(
+            only(&contact),
+            "entity: rows of customerContacts cannot be created through the API; mode = \"update_only\""
+        );
+    }
+
+    #[test]
+    fn rows_are_matched_on_mapped_values() {
+        let unmapped = MappingSpec { match_on: vec!["numbr".to_owned()], ..customers(&[]) };
+        assert_eq!(only(&unmapped), "match_on: `numbr` is matched on, but not mapped; did you mean `number`?");
+        let symbolic = MappingSpec { match_on: vec!["customerId".to_owned()], ..orders(&[]) };
+        assert_eq!(
+            only(&symbolic),
+            "match_on: `customerId` cannot be matched on: it stands for a row that is not known yet; \
+             match on a property with a value, such as a number"
+        );
+    }
+
+    #[test]
+    fn lines_belong_to_their_document() {
+        assert_eq!(errors(&orders(&[("itemId", "lookup('items', sku)"), ("lineObjectNumber", "no")])).len(), 1);
+        assert_eq!(
+            only(&orders(&[("sequence", "line_no")])),
+            "lines.fields.sequence: `sequence` is set by the program itself"
+        );
+        assert_eq!(only(&orders(&[("quantity", "qty |")])).split(':').next(), Some("lines.fields.quantity"));
+        let mut wrong = orders(&[]);
+        wrong.lines.as_mut().unwrap().entity = "salesInvoiceLines".to_owned();
+        assert_eq!(
+            only(&wrong),
+            "lines.entity: the lines of salesOrders are salesOrderLines; entity = \"salesOrderLines\""
+        );
+        let misplaced = MappingSpec { lines: orders(&[]).lines, ..customers(&[]) };
+        assert_eq!(only(&misplaced), "lines.entity: customers have no lines");
+    }
+
+    #[test]
+    fn entities_without_facts_take_any_property() {
+        let slip = spec("custmers", &[("number", "no")]);
+        assert_eq!(only(&slip), "entity: there is no entity set `custmers`; did you mean `customers`?");
+        assert_eq!(errors(&spec("contoso/app/v1.0/custmers", &[("cardNo", "no")])), [""; 0]);
+        assert_eq!(errors(&spec("vendors", &[("number", "no")])), [""; 0]);
+    }
+
+    #[test]
+    fn all_mistakes_are_found_at_once_with_their_places() {
+        let mut spec = customers(&[("city", "town | uper"), ("email", "mail | lower | trimm")]);
+        spec.where_ = Some("kind = 'x'".to_owned());
+        let errors = Mapping::compile(&spec).unwrap_err();
+        let found: Vec<_> = errors
+            .iter()
+            .map(|error| {
+                let text = match &error.place {
+                    Place::Where => "kind = 'x'",
+                    place if place.to_string() == "fields.city" => "town | uper",
+                    _ => "mail | lower | trimm",
+                };
+                (error.place.to_string(), error.range.clone().map(|range| &text[range]))
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("fields.city".to_owned(), Some("uper")),
+                ("fields.email".to_owned(), Some("trimm")),
+                ("where".to_owned(), Some("=")),
+            ]
+        );
+    }
+
+    #[test]
+    fn columns_are_compared_with_those_of_the_source() {
+        let spec = orders(&[("itemId", "lookup('items', sku)"), ("quantity", "qty")]);
+        let mapping = Mapping::compile(&spec).unwrap();
+        let names = |text: &str| -> Vec<String> { text.split(' ').map(ToOwned::to_owned).collect() };
+        assert_eq!(mapping.check_columns(&names("no account"), &names("line_no sku qty")), []);
+        let errors = mapping.check_columns(&names("no acount"), &names("line_no sku q"));
+        let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "fields.customerId: the source has no column `account`; did you mean `acount`?",
+                "lines.fields.quantity: the lines have no column `qty`; there are line_no, sku, q",
+            ]
+        );
+        assert_eq!(&spec.fields[1].1[errors[0].range.clone().unwrap()], "account");
+        assert_eq!(mapping.jobs()[0].name, "customers");
+        assert_eq!(mapping.lookups()[0].name, "items");
+    }
+
+    #[test]
+    fn the_fingerprint_changes_with_everything_that_drafts_depend_on() {
+        let base = customers(&[("country", "c | translate('country')")]);
+        let fingerprint = |spec: &MappingSpec| Mapping::compile(spec).unwrap().fingerprint();
+        let mut seen = vec![fingerprint(&base)];
+        assert_eq!(fingerprint(&base), seen[0]);
+        let mut unused = base.clone();
+        unused.maps.insert("zones".to_owned(), BTreeMap::new());
+        assert_eq!(fingerprint(&unused), seen[0]);
+        let mut table = base.clone();
+        table.maps.get_mut("country").unwrap().insert("Sweden".to_owned(), "SE".to_owned());
+        for changed in [
+            table,
+            customers(&[("country", "c | translate('country') ")]),
+            MappingSpec { where_: Some("active".to_owned()), ..base.clone() },
+            MappingSpec { total: Some("total".to_owned()), ..base.clone() },
+            MappingSpec { timezone: chrono_tz::Europe::Oslo, ..base.clone() },
+            MappingSpec { create_only: pairs(&[("city", "town")]), ..base.clone() },
+            MappingSpec { match_on: vec!["displayName".to_owned()], ..base.clone() },
+            orders(&[]),
+            orders(&[("quantity", "qty")]),
+        ] {
+            let changed = fingerprint(&changed);
+            assert!(!seen.contains(&changed));
+            seen.push(changed);
+        }
+    }
+}
