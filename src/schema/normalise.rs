@@ -247,7 +247,7 @@ fn obey(rule: Rule, value: Value, locale: &Locale<'_>) -> Result<Value, String> 
             None
         }
         Rule::Quantity => value.decimal().filter(|exact| exact.normalize().scale() > 5).map(|exact| {
-            format!("{} decimals, at most 5 fit; round it, e.g. `… | round_to(5)`", exact.normalize().scale())
+            format!("{} decimals, at most 5 fit; round it, e.g. `… | round(5)`", exact.normalize().scale())
         }),
         Rule::NotNegative => {
             value.decimal().filter(|exact| *exact < Decimal::ZERO).map(|_| "it must not be negative".to_owned())
@@ -382,7 +382,7 @@ mod tests {
                 "salesOrderLines",
                 "quantity",
                 "0.1234567",
-                "quantity: 7 decimals, at most 5 fit; round it, e.g. `… | round_to(5)`",
+                "quantity: 7 decimals, at most 5 fit; round it, e.g. `… | round(5)`",
             ),
             ("salesOrderLines", "discountPercent", "101", "discountPercent: it must be from 0 to 100"),
             ("items", "unitPrice", "-1", "unitPrice: it must not be negative"),
