@@ -30,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::bc::{Failure, Reader, Writer};
-use crate::clock::SharedClock;
 use crate::http::{Delays, RetryPolicy};
 use crate::ledger::{Ledger, LedgerError, RunId};
 use crate::model::{Counters, Outcome, RecordState};
@@ -58,8 +57,6 @@ pub struct Applier<'a> {
     pub reader: Reader,
     /// Writes to BC.
     pub writer: Writer,
-    /// Wall time.
-    pub clock: SharedClock,
     /// How often what may pass is tried again within this run.
     pub retry: RetryPolicy,
     /// How many envelopes may be on their way or being settled at once.

@@ -16,6 +16,7 @@ use super::{Applier, ApplyError};
 use crate::bc::Row;
 use crate::ledger::{History, Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{Outcome, RecordState, Snapshot, Value};
+use crate::schema::Kind;
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -77,12 +78,16 @@ impl Applier<'_> {
     }
 
     fn sought(&self, intent: &Intent) -> Sought {
-        let sent = &intent.noted.snapshot.sent;
-        let values = match intent.noted.match_value.as_deref().map(Value::parse) {
-            Some(Ok(Value::List(values))) => values,
+        let text = intent.noted.match_value.as_deref().unwrap_or_default();
+        let values = match (self.job.match_on.as_slice(), Value::parse(text)) {
+            ([only], _) if self.job.schema.property(only).is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer)) => {
+                vec![Value::number(text)]
+            }
+            ([_], _) => vec![Value::from(text)],
+            (_, Ok(Value::List(values))) => values,
             _ => Vec::new(),
         };
-        Sought::new(&intent.noted.key, values, self.job.schema.document, sent)
+        Sought::new(&intent.noted.key, values, self.job.schema.document, &intent.noted.snapshot.sent)
     }
 
     fn resolve_create(&self, intent: &Intent, found: Found, as_of: Option<DateTime<Utc>>) -> Resolved {

@@ -102,16 +102,42 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes runs and changes that are older than `before` (ISO 8601); links and the newest run of each job stay.
-    pub async fn prune(&self, before: &str) -> Result<u64, LedgerError> {
+    /// Notes a pass that could not be begun, of a job that has run before.
+    pub async fn record_failure(
+        &self,
+        job: &str,
+        cause: &str,
+        result: RunResult,
+        message: &str,
+    ) -> Result<(), LedgerError> {
+        sqlx::query(
+            "INSERT INTO run (job_id, epoch, cause, mode, started_at, finished_at, result, message) \
+             SELECT job_id, ?2, ?3, 'incremental', ?4, ?4, ?5, ?6 FROM job WHERE name = ?1",
+        )
+        .bind(job)
+        .bind(self.epoch)
+        .bind(cause)
+        .bind(self.now())
+        .bind(result.as_str())
+        .bind(message)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// Removes runs and changes that are older than `keep`; links and the newest run of each job stay. Gives how many
+    /// runs were removed.
+    pub async fn prune_history(&self, keep: std::time::Duration) -> Result<u64, LedgerError> {
+        let keep = chrono::Duration::from_std(keep).unwrap_or(chrono::Duration::MAX);
+        let Some(before) = self.clock.now().checked_sub_signed(keep).map(crate::clock::iso) else { return Ok(0) };
         let mut tx = self.write().await?;
         let old = "SELECT run_id FROM run WHERE started_at < ?1 \
                    AND run_id NOT IN (SELECT max(run_id) FROM run GROUP BY job_id) \
                    AND run_id NOT IN (SELECT run_id FROM intent)";
         let changes = sqlx::AssertSqlSafe(format!("DELETE FROM change WHERE run_id IN ({old})"));
-        sqlx::query(changes).bind(before).execute(&mut *tx).await?;
+        sqlx::query(changes).bind(&before).execute(&mut *tx).await?;
         let runs = sqlx::AssertSqlSafe(format!("DELETE FROM run WHERE run_id IN ({old})"));
-        let pruned = sqlx::query(runs).bind(before).execute(&mut *tx).await?.rows_affected();
+        let pruned = sqlx::query(runs).bind(&before).execute(&mut *tx).await?.rows_affected();
         tx.commit().await?;
         Ok(pruned)
     }

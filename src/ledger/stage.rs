@@ -55,6 +55,8 @@ pub struct Staging {
     pub equal: u64,
     /// Quarantined: problems of the record, or a match value that another record owns.
     pub refused: u64,
+    /// Quarantined before, with this very content.
+    pub queued: u64,
 }
 
 struct Linked {
@@ -85,8 +87,12 @@ impl Ledger {
                     stage.wanted(&item.key, item.fingerprint, wanted, &mut staging).await?;
                 }
                 StagedAs::Refused { record, reason } => {
-                    stage.put(&item.key, item.fingerprint, &record, None, None, Some(&reason)).await?;
-                    staging.refused += 1;
+                    if stage.is_queued(&item.key, item.fingerprint).await? {
+                        staging.queued += 1;
+                    } else {
+                        stage.put(&item.key, item.fingerprint, &record, None, None, Some(&reason)).await?;
+                        staging.refused += 1;
+                    }
                 }
                 StagedAs::Filtered | StagedAs::Reverted => stage.withdraw(&item.key).await?,
             }
@@ -190,6 +196,17 @@ impl Stage<'_> {
             Ok(Linked { draft, match_value })
         })
         .transpose()
+    }
+
+    async fn is_queued(&mut self, key: &str, fingerprint: Fingerprint) -> Result<bool, LedgerError> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM outbox WHERE job_id = ?1 AND key = ?2 AND fingerprint = ?3")
+                .bind(self.job.0)
+                .bind(key)
+                .bind(fingerprint.as_bytes().as_slice())
+                .fetch_optional(&mut **self.tx)
+                .await?;
+        Ok(found.is_some())
     }
 
     async fn in_flight(&mut self, key: &str) -> Result<bool, LedgerError> {

@@ -1,0 +1,100 @@
+//! From a configured target to a connected one: token, company, binding in the ledger.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{App, ConnectError};
+use crate::bc::{Api, Connection, Reader, Writer};
+use crate::config::{self, REQUEST_TIMEOUT, SignIn};
+use crate::http::{
+    AppRegistration, Budget, ClientOptions, Credential, HttpClient, Origin, RetryPolicy, Session, TokenSource,
+};
+use crate::ledger::{Binding, Ledger};
+use crate::sync::Target;
+
+impl App<'_> {
+    /// Signs in, finds the company and checks that the ledger is bound to it.
+    pub(super) async fn connect(
+        &self,
+        target: &config::Target,
+        ledger: &Ledger,
+        cancel: &CancellationToken,
+    ) -> Result<Target, ConnectError> {
+        let connection = Arc::new(self.connection(target)?);
+        let policy = policy(&self.config.retry);
+        let reader = Reader::new(connection.clone(), policy, cancel.clone());
+        let writer = Writer::new(connection, cancel.clone());
+        let company = reader.company(&target.company.value).await?;
+        let known = ledger.binding(&target.name.value).await?.filter(|binding| binding.company_id == company.id);
+        let local_currency = match known {
+            Some(binding) => binding.local_currency,
+            None => reader.local_currency(&company.id).await?,
+        };
+        let binding = Binding {
+            name: target.name.value.clone(),
+            tenant: target.tenant.value.clone(),
+            environment: target.environment.value.clone(),
+            company_id: company.id,
+            company_name: company.name,
+            local_currency,
+        };
+        let id = ledger.bind(&binding).await?;
+        let concurrency = target.limits.concurrency as usize;
+        Ok(Target {
+            id,
+            company: binding.company_id,
+            local_currency: binding.local_currency,
+            reader,
+            writer,
+            settle_window: target.settle_window,
+            batch_size: target.limits.batch_size as usize,
+            // While one envelope is being settled, the next one can already be with Business Central.
+            lanes: concurrency * 2,
+        })
+    }
+
+    fn connection(&self, target: &config::Target) -> Result<Connection, ConnectError> {
+        let name = || target.name.value.clone();
+        let file = |path: &std::path::Path| {
+            std::fs::read(path).map_err(|cause| ConnectError::File { target: name(), path: path.to_owned(), cause })
+        };
+        let secret = |secret: &config::SecretRef| {
+            secret
+                .resolve(self.environment)
+                .map_err(|cause| ConnectError::Secret { target: name(), cause: cause.to_string() })
+        };
+        let credential = match &target.sign_in {
+            SignIn::Secret(reference) => Credential::Secret(secret(&reference.value)?),
+            SignIn::Certificate(certificate) => {
+                let pem = String::from_utf8_lossy(&file(&certificate.value.file)?).into_owned();
+                let key = secret(&certificate.value.key.value)?;
+                Credential::certificate(&pem, &key)
+                    .map_err(|cause| ConnectError::Certificate { target: name(), cause })?
+            }
+        };
+        let client = HttpClient::new(&ClientOptions {
+            extra_ca_pem: target.extra_ca.as_ref().map(|path| file(&path.value)).transpose()?,
+            proxy: target.proxy.clone(),
+            ..ClientOptions::default()
+        })?;
+        let registration = AppRegistration {
+            login_url: target.login_url.clone(),
+            tenant: target.tenant.value.clone(),
+            client_id: target.client_id.value.clone(),
+            scope: target.scope.clone(),
+            credential,
+        };
+        let tokens = Arc::new(TokenSource::new(client.clone(), registration, self.clock.clone())?);
+        let limits = &target.limits;
+        let budget = Budget::new(limits.concurrency as usize, limits.requests_per_5_minutes);
+        let session = Session::new(client, Origin::of(&target.base_url)?, tokens, budget, self.clock.clone());
+        let api = Api::new(target.base_url.clone(), &target.tenant.value, &target.environment.value);
+        Ok(Connection::new(session, api, self.clock.clone(), limits.batch_cost, REQUEST_TIMEOUT))
+    }
+}
+
+/// How patiently to repeat, as configured.
+pub(super) fn policy(retry: &config::Retry) -> RetryPolicy {
+    RetryPolicy { attempts: retry.attempts, initial: retry.initial, max: retry.max, ..RetryPolicy::default() }
+}
