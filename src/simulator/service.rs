@@ -1,0 +1,425 @@
+//! One API operation from address to answer, whether it came alone or inside a `$batch`.
+//!
+//! Each operation is one transaction. It knows nothing of tokens, limits, latency or faults.
+
+use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use super::body;
+use super::documents;
+use super::errors::{ApiError, Result};
+use super::fields::{self, EntitySet};
+use super::filter::{Filter, Operator};
+use super::json;
+use super::lines;
+use super::masterdata;
+use super::posting;
+use super::query::{self, Options, Page};
+use super::record::Record;
+use super::route::{self, Address, Rows, Target};
+use super::store::{Company, Store};
+use super::table::Table;
+use super::value::Value;
+
+/// One operation as it came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// HTTP verb in upper case.
+    pub(super) method: &'a str,
+    /// Path relative to the API root, percent-encoded.
+    pub(super) path: &'a str,
+    /// Query string without the question mark.
+    pub(super) query: &'a str,
+    /// `If-Match` header.
+    pub(super) if_match: Option<&'a str>,
+    /// `Company` header: a name.
+    pub(super) company: Option<&'a str>,
+    /// Page size that the `Prefer` header asks for.
+    pub(super) page_size: Option<usize>,
+    /// JSON text, blank when there is none.
+    pub(super) body: &'a str,
+}
+
+/// What stands around an operation.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// Absolute URL of the API root, without a slash at the end.
+    pub(super) root: String,
+    /// Absolute URL of the API root as next links show it.
+    pub(super) link_root: String,
+    /// Current time.
+    pub(super) now: DateTime<Utc>,
+    /// Sets for which the app has no permission at all.
+    pub(super) denied: BTreeSet<String>,
+    /// Sets that the app may only read.
+    pub(super) read_only: BTreeSet<String>,
+}
+
+/// The media type of an answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Media {
+    /// JSON with minimal metadata.
+    Json,
+    /// Plain text.
+    Text,
+    /// XML.
+    Xml,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(super) struct Reply {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// Body, blank for 204.
+    pub(super) body: String,
+    /// What the body is.
+    pub(super) media: Media,
+    /// `Location` header.
+    pub(super) location: Option<String>,
+}
+
+impl Reply {
+    /// A JSON answer.
+    pub(super) fn json(status: u16, body: String) -> Self {
+        Self { status, body, media: Media::Json, location: None }
+    }
+
+    /// Whether the operation was refused.
+    pub(super) fn failed(&self) -> bool {
+        self.status >= 400
+    }
+}
+
+impl From<ApiError> for Reply {
+    fn from(error: ApiError) -> Self {
+        Self::json(error.status, error.body(Uuid::new_v4()))
+    }
+}
+
+/// Executes `call` against `store`.
+pub(super) fn execute(store: &mut Store, around: &Surroundings, call: &Call) -> Reply {
+    resolve_and_run(store, around, call).unwrap_or_else(Reply::from)
+}
+
+fn resolve_and_run(store: &mut Store, around: &Surroundings, call: &Call) -> Result<Reply> {
+    let from_query = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company");
+    let company = from_query.map(|(_, id)| id.into_owned()).or_else(|| call.company.map(str::to_owned));
+    match route::resolve(store, call.path, company.as_deref())? {
+        Target::Companies if call.method == "GET" => companies(store, around, call),
+        Target::Company(position) if call.method == "GET" => company_entity(&store.companies[position], around, call),
+        Target::Companies => Err(ApiError::method_not_allowed(call.method, "companies", "Collection")),
+        Target::Company(_) => Err(ApiError::method_not_allowed(call.method, "companies", "Entity")),
+        Target::Rows(rows) => {
+            check_permission(around, call.method, rows.set)?;
+            let company = &mut store.companies[rows.company];
+            company.now = around.now;
+            company.atomically(|company| run(company, around, call, &rows))
+        }
+    }
+}
+
+fn check_permission(around: &Surroundings, method: &str, set: &EntitySet) -> Result<()> {
+    let action = match method {
+        "GET" => "Read",
+        "POST" => "Insert",
+        "DELETE" => "Delete",
+        _ => "Modify",
+    };
+    if around.denied.contains(set.name) || (action != "Read" && around.read_only.contains(set.name)) {
+        return Err(ApiError::permission(action, &set.caption));
+    }
+    Ok(())
+}
+
+fn run(company: &mut Company, around: &Surroundings, call: &Call, rows: &Rows) -> Result<Reply> {
+    let set = rows.set;
+    let not_allowed = |kind| Err(ApiError::method_not_allowed(call.method, set.name, kind));
+    match (&rows.address, call.method) {
+        (Address::Collection, "GET") => list(company, around, call, rows),
+        (Address::Count, "GET") => {
+            let options = options_of(call, rows)?;
+            let count = query::count(company.table(set.name), &options);
+            Ok(Reply { media: Media::Text, ..Reply::json(200, count.to_string()) })
+        }
+        (Address::Collection, "POST") if set.insertable => create(company, around, call, rows),
+        (Address::One(id), "GET") => {
+            let record = owned(company, rows, *id).ok_or_else(|| ApiError::entity_not_found(set.name))?;
+            entity(company, around, call, &record, 200)
+        }
+        (Address::One(id), "PATCH" | "PUT") if set.updatable => change(company, around, call, rows, *id),
+        (Address::One(id), "DELETE") if set.deletable => delete(company, call, rows, *id),
+        (Address::Action(id, action), "POST") => {
+            let record = company.table(set.name).find(*id).ok_or_else(|| not_found(set, *id))?;
+            check_etag(&record, call.if_match, false)?;
+            match (set.name, action.as_str()) {
+                ("salesOrders", "shipandinvoice") => posting::ship_and_invoice(company, record)?,
+                ("salesInvoices", "post") => posting::post_invoice(company, record)?,
+                _ => return Err(ApiError::no_such_segment(&format!("Microsoft.NAV.{action}"))),
+            }
+            Ok(Reply::json(204, String::new()))
+        }
+        (Address::Collection | Address::Count, _) => not_allowed("Collection"),
+        (Address::One(_) | Address::Action(..), _) => not_allowed("Entity"),
+    }
+}
+
+/// Changes a row as a person would in the client: with all rules, without an etag.
+pub(super) fn edit(company: &mut Company, set: &str, id: Uuid, changes: &str) -> Result<Record> {
+    let set = company.table(set).set;
+    let record = company.table(set.name).find(id).ok_or_else(|| not_found(set, id))?;
+    let properties = body::read_changes(set, changes, id)?;
+    company.atomically(|company| match documents::kind_of(set.name) {
+        None => masterdata::change(company, record, &properties),
+        Some(kind) if kind.headers == set.name => documents::change(company, kind, record, &properties),
+        Some(kind) => {
+            let header = header_of(company, kind, &record)?;
+            let line = lines::change(company, &header, record, &properties)?;
+            lines::total(company, kind.lines, header)?;
+            Ok(reread(company, &line))
+        }
+    })
+}
+
+fn not_found(set: &EntitySet, id: Uuid) -> ApiError {
+    ApiError::record_not_found(&set.caption, &format!("Id='{id}'"))
+}
+
+/// The row with that id, if it belongs to the document that the path names.
+fn owned(company: &Company, rows: &Rows, id: Uuid) -> Option<Record> {
+    let record = company.table(rows.set.name).find(id)?;
+    rows.document.is_none_or(|document| record.guid("documentId") == document).then_some(record)
+}
+
+fn options_of(call: &Call, rows: &Rows) -> Result<Options> {
+    let mut options = Options::parse(rows.set, call.query)?;
+    if let (Some(document), Some(position)) = (rows.document, rows.set.position("documentId")) {
+        let owner = Filter::Compare { position, operator: Operator::Equal, value: Value::Guid(document), fold: false };
+        options.filter = Some(match options.filter {
+            Some(filter) => Filter::And(Box::new(owner), Box::new(filter)),
+            None => owner,
+        });
+    }
+    Ok(options)
+}
+
+fn list(company: &Company, around: &Surroundings, call: &Call, rows: &Rows) -> Result<Reply> {
+    let set = rows.set;
+    let options = options_of(call, rows)?;
+    if set.position("documentId").is_some() {
+        let names_parent =
+            |filter: &Filter| filter.demanded_id(set, "documentId").or_else(|| filter.demanded_id(set, "id")).is_some();
+        if !options.filter.as_ref().is_some_and(names_parent) {
+            return Err(ApiError::dialog("You must specify an Id or a Document Id to get the lines."));
+        }
+    }
+    let mut page = query::list(company.table(set.name), &options, call.page_size.unwrap_or(query::MAX_PAGE))?;
+    if set.position("sequence").is_some() && page.next.is_none() {
+        page.rows.sort_by_key(|line| line.int("sequence"));
+    }
+    let context = context_of(around, Some(company), set.name);
+    Ok(Reply::json(200, collection(company, around, call, &page, &options, &context)))
+}
+
+fn collection(
+    company: &Company,
+    around: &Surroundings,
+    call: &Call,
+    page: &Page,
+    options: &Options,
+    context: &str,
+) -> String {
+    let mut out = String::with_capacity(256 + page.rows.len() * 512);
+    out.push('{');
+    json::push_name(&mut out, "@odata.context");
+    json::push_text(&mut out, context);
+    if let Some(count) = page.count {
+        json::push_name(&mut out, "@odata.count");
+        out.push_str(&count.to_string());
+    }
+    json::push_name(&mut out, "value");
+    out.push('[');
+    for (at, record) in page.rows.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        query::push_entity(company, record, &options.projection, None, &mut out);
+    }
+    out.push(']');
+    if let Some(token) = &page.next {
+        json::push_name(&mut out, "@odata.nextLink");
+        json::push_text(&mut out, &next_link(around, call, token));
+    }
+    out.push('}');
+    out
+}
+
+/// The address of the next page: the same request with another skip token.
+fn next_link(around: &Surroundings, call: &Call, token: &str) -> String {
+    let kept = call
+        .query
+        .split('&')
+        .filter(|part| !part.is_empty() && !part.starts_with("$skiptoken=") && !part.starts_with("%24skiptoken="));
+    let mut query: Vec<&str> = kept.collect();
+    let token = format!("$skiptoken={token}");
+    query.push(&token);
+    format!("{}/{}?{}", around.link_root, call.path, query.join("&"))
+}
+
+fn context_of(around: &Surroundings, company: Option<&Company>, set: &str) -> String {
+    let root = &around.root;
+    match company {
+        Some(company) => format!("{root}/$metadata#companies({})/{set}", company.id),
+        None => format!("{root}/$metadata#{set}"),
+    }
+}
+
+fn entity(company: &Company, around: &Surroundings, call: &Call, record: &Record, status: u16) -> Result<Reply> {
+    let options = Options::parse(record.set, call.query)?;
+    let context = format!("{}/$entity", context_of(around, Some(company), record.set.name));
+    let mut out = String::with_capacity(1_024);
+    query::push_entity(company, record, &options.projection, Some(&context), &mut out);
+    Ok(Reply::json(status, out))
+}
+
+fn create(company: &mut Company, around: &Surroundings, call: &Call, rows: &Rows) -> Result<Reply> {
+    let set = rows.set;
+    let body = body::read_new(set, call.body)?;
+    let record = match documents::kind_of(set.name) {
+        None => masterdata::create(company, set.name, &body)?,
+        Some(kind) if kind.headers == set.name => documents::create(company, kind, &body)?,
+        Some(kind) => {
+            let header = header_for_line(company, kind, rows, &body.properties)?;
+            documents::refuse_posted(&header)?;
+            let line = lines::insert(company, kind.lines, &header, &body.properties)?;
+            if documents::is_released(&header) && line.plain("lineType") != "Comment" {
+                return Err(ApiError::order_released(header.text("number")));
+            }
+            lines::total(company, kind.lines, header)?;
+            reread(company, &line)
+        }
+    };
+    let location = format!("{}/companies({})/{}({})", around.root, company.id, set.name, record.id);
+    Ok(Reply { location: Some(location), ..entity(company, around, call, &record, 201)? })
+}
+
+fn header_for_line(
+    company: &Company,
+    kind: &documents::Kind,
+    rows: &Rows,
+    properties: &[(usize, Value)],
+) -> Result<Record> {
+    let named = properties.iter().find_map(|(position, value)| match value {
+        Value::Guid(id) if rows.set.fields[*position].name == "documentId" => Some(*id),
+        _ => None,
+    });
+    let id = rows
+        .document
+        .or(named)
+        .ok_or_else(|| ApiError::dialog("You must specify a \"documentId\" to create a line."))?;
+    let headers = company.table(kind.headers);
+    headers.find(id).ok_or_else(|| not_found(headers.set, id))
+}
+
+/// The row as it is after what followed from the write.
+fn reread(company: &Company, record: &Record) -> Record {
+    company.table(record.set.name).find(record.id).unwrap_or_else(|| record.clone())
+}
+
+fn change(company: &mut Company, around: &Surroundings, call: &Call, rows: &Rows, id: Uuid) -> Result<Reply> {
+    let set = rows.set;
+    check_etag_form(call.if_match)?;
+    let record = owned(company, rows, id).ok_or_else(|| not_found(set, id))?;
+    check_etag(&record, call.if_match, true)?;
+    let properties = body::read_changes(set, call.body, id)?;
+    let record = match documents::kind_of(set.name) {
+        None => masterdata::change(company, record, &properties)?,
+        Some(kind) if kind.headers == set.name => documents::change(company, kind, record, &properties)?,
+        Some(kind) => {
+            let header = header_of(company, kind, &record)?;
+            if documents::is_released(&header) && lines::touches_lock(&record, &properties) {
+                return Err(ApiError::order_released(header.text("number")));
+            }
+            let line = lines::change(company, &header, record, &properties)?;
+            lines::total(company, kind.lines, header)?;
+            reread(company, &line)
+        }
+    };
+    entity(company, around, call, &record, 200)
+}
+
+fn header_of(company: &Company, kind: &documents::Kind, line: &Record) -> Result<Record> {
+    let headers = company.table(kind.headers);
+    let id = line.guid("documentId");
+    let header = headers.find(id).ok_or_else(|| not_found(headers.set, id))?;
+    documents::refuse_posted(&header)?;
+    Ok(header)
+}
+
+fn delete(company: &mut Company, call: &Call, rows: &Rows, id: Uuid) -> Result<Reply> {
+    let set = rows.set;
+    let record = owned(company, rows, id).ok_or_else(|| not_found(set, id))?;
+    check_etag(&record, call.if_match, false)?;
+    match documents::kind_of(set.name) {
+        None => masterdata::delete(company, &record)?,
+        Some(kind) if kind.headers == set.name => documents::delete(company, kind, &record)?,
+        Some(kind) => {
+            let header = header_of(company, kind, &record)?;
+            if documents::is_released(&header) && record.plain("lineType") != "Comment" {
+                return Err(ApiError::order_released(header.text("number")));
+            }
+            company.remove(set.name, id);
+            lines::total(company, kind.lines, header)?;
+        }
+    }
+    Ok(Reply::json(204, String::new()))
+}
+
+/// `If-Match` must be there and look like an etag.
+fn check_etag_form(if_match: Option<&str>) -> Result<()> {
+    let looks_right = |tag: &str| tag == "*" || (tag.starts_with("W/\"") && tag.ends_with('"') && tag.len() > 4);
+    if if_match.map(str::trim).is_some_and(looks_right) { Ok(()) } else { Err(ApiError::invalid_token()) }
+}
+
+/// `If-Match` must name the current version; for anything but a PATCH it may be missing.
+fn check_etag(record: &Record, if_match: Option<&str>, needed: bool) -> Result<()> {
+    match if_match.map(str::trim) {
+        None if needed => Err(ApiError::invalid_token()),
+        None | Some("*") => Ok(()),
+        Some(tag) if tag == record.etag() => Ok(()),
+        Some(tag) => check_etag_form(Some(tag)).and(Err(ApiError::entity_changed())),
+    }
+}
+
+fn companies(store: &Store, around: &Surroundings, call: &Call) -> Result<Reply> {
+    let Some(first) = store.companies.first() else { return Err(ApiError::company_not_found("")) };
+    let set = &fields::sets()[fields::set_position("companies").unwrap_or_default()];
+    let mut table = Table::new(set);
+    for company in &store.companies {
+        table.insert(company_record(company).pack());
+    }
+    let options = Options::parse(set, call.query)?;
+    let page = query::list(&table, &options, call.page_size.unwrap_or(query::MAX_PAGE))?;
+    let context = context_of(around, None, "companies");
+    Ok(Reply::json(200, collection(first, around, call, &page, &options, &context)))
+}
+
+fn company_entity(company: &Company, around: &Surroundings, call: &Call) -> Result<Reply> {
+    let record = company_record(company);
+    let options = Options::parse(record.set, call.query)?;
+    let context = format!("{}/$entity", context_of(around, None, "companies"));
+    let mut out = String::new();
+    query::push_entity(company, &record, &options.projection, Some(&context), &mut out);
+    Ok(Reply::json(200, out))
+}
+
+fn company_record(company: &Company) -> Record {
+    let mut record = company.blank("companies");
+    record.give_id(company.id);
+    record.set_text("name", &company.name);
+    record.set_text("displayName", &company.name);
+    record.set_text("systemVersion", "28.0.0.0");
+    record
+}
