@@ -175,13 +175,19 @@ fn references_and_policies() {
         (
             "entity = 'customers'",
             "entity = 'salesOrders'\non_delete = 'block'",
-            &["16:13 rows of salesOrders cannot be blocked, only customers and items"],
+            &["16:13 rows of salesOrders cannot be blocked, only those of customers, items"],
         ),
         (
             "entity = 'customers'",
             "entity = 'contoso/accounts'",
             &["15:10 `contoso/accounts` is not the name of an entity set"],
         ),
+        (
+            "entity = 'customers'",
+            "entity = 'contoso/crm/1/accounts'",
+            &["15:10 `contoso/crm/1/accounts` is not the name of an entity set"],
+        ),
+        ("entity = 'customers'", "entity = '2customers'", &["15:10 `2customers` is not the name of an entity set"]),
     ]);
 }
 
