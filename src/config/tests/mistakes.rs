@@ -115,13 +115,13 @@ fn targets_and_sources() {
         ),
         (
             "tenant = 'contoso.onmicrosoft.com'",
-            "tenant = 't'\nlimits = { concurrency = 0, requests_per_5_minutes = 5.5, batch_size = 101, batch_cost = -1, batchsize = 1 }",
+            "tenant = 't'\nlimits = { concurrency = 0, requests_per_5_minutes = 5.5, batch_size = 101, batch_cost = 0, batchsize = 1 }",
             &[
                 "4:26 0 is out of range",
                 "4:54 expected a whole number, found a float",
                 "4:72 101 is out of range",
-                "4:90 -1 is out of range",
-                "4:94 unknown key `batchsize` in `targets.main.limits`",
+                "4:90 0 is out of range",
+                "4:93 unknown key `batchsize` in `targets.main.limits`",
             ],
         ),
         (
