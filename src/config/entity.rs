@@ -1,84 +1,28 @@
-//! Which of Business Central's entities a job writes to.
-
-use std::fmt;
+//! Names of Business Central's entities and properties, as a person writes them.
+//!
+//! Whether a property exists is not asked here: that is the schema's to say, once expressions are compiled.
 
 use super::reader::Value;
-
-/// Entity sets that are documents: a row that exists is someone's paper, so it is not adopted without being told.
-const DOCUMENTS: [&str; 2] = ["salesOrders", "salesInvoices"];
-
-/// An entity set of the standard API, or of a custom API page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntityName {
-    /// Of the standard API v2.0, such as `customers`.
-    Standard(String),
-    /// Of a custom API page, written `publisher/group/version/entitySet`.
-    Custom {
-        /// The `APIPublisher` of the page.
-        publisher: String,
-        /// Its `APIGroup`.
-        group: String,
-        /// Its `APIVersion`, such as `v1.0` or `beta`.
-        version: String,
-        /// Its `EntitySetName`.
-        set: String,
-    },
-}
-
-impl EntityName {
-    /// The name of the entity set, without where it is.
-    #[must_use]
-    pub fn set(&self) -> &str {
-        match self {
-            Self::Standard(set) | Self::Custom { set, .. } => set,
-        }
-    }
-
-    /// Whether this is the standard set `name`.
-    #[must_use]
-    pub fn is_standard(&self, name: &str) -> bool {
-        matches!(self, Self::Standard(set) if set == name)
-    }
-
-    /// Whether its rows are documents rather than master data.
-    #[must_use]
-    pub fn is_document(&self) -> bool {
-        DOCUMENTS.iter().any(|document| self.is_standard(document))
-    }
-}
-
-impl fmt::Display for EntityName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standard(set) => f.write_str(set),
-            Self::Custom { publisher, group, version, set } => write!(f, "{publisher}/{group}/{version}/{set}"),
-        }
-    }
-}
+use crate::model::EntityName;
+use crate::schema::{EntitySchema, standard};
 
 /// A standard or a custom entity set.
 pub(super) fn read(value: &Value<'_>) -> Option<EntityName> {
     let text = value.text()?;
-    let parts: Vec<&str> = text.split('/').collect();
-    let name = match parts[..] {
-        [set] if is_identifier(set) => EntityName::Standard(text),
-        [publisher, group, version, set]
-            if [publisher, group, set].into_iter().all(is_identifier) && is_version(version) =>
-        {
-            EntityName::Custom {
-                publisher: publisher.to_owned(),
-                group: group.to_owned(),
-                version: version.to_owned(),
-                set: set.to_owned(),
-            }
-        }
-        _ => {
-            let problem = value.problem(format!("`{text}` is not the name of an entity set"));
-            return value
-                .reject(problem.allowed("a standard set such as customers, or publisher/group/version/entitySet"));
-        }
+    let is_usable = |name: &EntityName| {
+        let version = name.route().rsplit('/').next().unwrap_or_default();
+        is_identifier(name.set()) && is_version(version)
+    };
+    let Some(name) = EntityName::parse(&text).filter(is_usable) else {
+        let problem = value.problem(format!("`{text}` is not the name of an entity set"));
+        return value.reject(problem.allowed("a standard set such as customers, or publisher/group/version/entitySet"));
     };
     Some(name)
+}
+
+/// What is known of `entity` beforehand; `None` for a custom API page.
+pub(super) fn facts(entity: &EntityName) -> Option<&'static EntitySchema> {
+    entity.is_standard().then(|| standard(entity.set())).flatten()
 }
 
 /// The name of an entity set or property that stands alone.

@@ -10,16 +10,16 @@ use chrono_tz::Tz;
 
 use super::brake::{self, Brake};
 use super::duration;
-use super::entity::{self, EntityName};
+use super::entity;
 use super::mapping::{self, CheckTotal, Field, Lines, Mapped};
 use super::name;
-use super::policy::{self, Adopt, Mode, OnConflict, OnDelete, OnMissing};
+use super::policy;
 use super::reader::{Findings, Table, Value};
 use super::schedule::{self, Schedule};
 use super::service::{self, Retry};
 use super::stream::{self, Stream};
-use super::suggest;
 use super::text::Located;
+use crate::model::{Adopt, EntityName, Mode, OnConflict, OnDelete, OnMissing};
 
 /// One stream to one entity.
 #[derive(Debug, Clone)]
@@ -245,8 +245,7 @@ fn check_match_on(match_on: &[Located<String>], mapped: &Mapped, findings: &Find
         |property: &&Located<String>| !properties.is_empty() && !properties.contains(&property.value.as_str());
     for property in match_on.iter().filter(unmapped) {
         let problem = property.error(format!("`{}` is not among the `fields` of this job", property.value));
-        let hint = suggest::hint(&property.value, properties.iter().copied());
-        findings.push(problem.allowed(properties.join(", ")).maybe_hint(hint));
+        findings.push(problem.allowed(properties.join(", ")).suggest(&property.value, properties.iter().copied()));
     }
 }
 

@@ -27,7 +27,6 @@ mod secret;
 mod service;
 mod source;
 mod stream;
-mod suggest;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -41,12 +40,10 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use brake::{Brake, BrakeLimit};
-pub use entity::EntityName;
 pub use environment::{Environment, ProcessEnvironment};
 pub use find::{NoConfig, find};
 pub use job::Job;
 pub use mapping::{CheckTotal, Field, Lines, LinesOrigin};
-pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing};
 pub use problem::{Problem, Report, Severity};
 pub use schedule::Schedule;
 pub use secret::{Certificate, SecretError, SecretRef};

@@ -2,7 +2,6 @@
 
 use super::problem::Problem;
 use super::reader::{Findings, Value};
-use super::suggest;
 use super::text::Located;
 
 /// The key of `value` as a name; it appears in commands, addresses of the status page and the ledger.
@@ -27,5 +26,5 @@ fn with_names(problem: Problem, given: &str, kind: &str, names: &[String]) -> Pr
     if names.is_empty() {
         return problem.hint(format!("define it as [{kind}s.{given}]"));
     }
-    problem.allowed(names.join(", ")).maybe_hint(suggest::hint(given, names.iter().map(String::as_str)))
+    problem.allowed(names.join(", ")).suggest(given, names.iter().map(String::as_str))
 }

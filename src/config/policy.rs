@@ -1,61 +1,10 @@
 //! What a job may do in Business Central, and what it does where that is not obvious.
 
-use super::entity::EntityName;
+use super::entity;
 use super::reader::Table;
 use super::text::Located;
-
-/// What happens with a row that matches but was not made by this program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Adopt {
-    /// It is linked and brought up to date.
-    Update,
-    /// It is linked if it already is as wanted.
-    IfEqual,
-    /// It is not linked: the record is quarantined with what was found.
-    Never,
-}
-
-/// Which writes a job may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It makes rows and changes them.
-    Upsert,
-    /// It makes rows and never changes them.
-    CreateOnly,
-    /// It changes rows and never makes them.
-    UpdateOnly,
-}
-
-/// Who wins when someone changed our properties in Business Central.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnConflict {
-    /// The source: the change is overwritten, and recorded.
-    SourceWins,
-    /// Business Central: the change stays.
-    BcWins,
-    /// Nobody, until a person decides.
-    Hold,
-}
-
-/// What becomes of the row of a record that was deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDelete {
-    /// It stays.
-    Keep,
-    /// It is blocked.
-    Block,
-    /// It is deleted.
-    Delete,
-}
-
-/// What becomes of a record whose row Business Central no longer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnMissing {
-    /// It is closed.
-    Close,
-    /// Its row is made again.
-    Recreate,
-}
+use crate::model::{Adopt, EntityName, Mode, OnConflict, OnDelete, OnMissing};
+use crate::schema::{EntitySchema, standard, standard_sets};
 
 /// `None` if what is written cannot be used, so that nothing is concluded from it.
 pub(super) fn read_mode(table: &mut Table<'_>) -> Option<Mode> {
@@ -67,7 +16,8 @@ pub(super) fn read_mode(table: &mut Table<'_>) -> Option<Mode> {
 }
 
 pub(super) fn read_adopt(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> Adopt {
-    let default = if entity.is_some_and(|entity| entity.value.is_document()) { Adopt::Never } else { Adopt::Update };
+    let is_document = facts(entity).is_some_and(|facts| facts.document);
+    let default = if is_document { Adopt::Never } else { Adopt::Update };
     let choices = [("update", Adopt::Update), ("if_equal", Adopt::IfEqual), ("never", Adopt::Never)];
     table.or("adopt", |value| value.choice(&choices), default)
 }
@@ -87,11 +37,13 @@ pub(super) fn read_on_conflict(table: &mut Table<'_>, mode: Option<Mode>) -> Opt
 pub(super) fn read_on_delete(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> OnDelete {
     let choices = [("keep", OnDelete::Keep), ("block", OnDelete::Block), ("delete", OnDelete::Delete)];
     let Some(on_delete) = table.optional("on_delete", |value| value.choice(&choices)) else { return OnDelete::Keep };
-    let blockable = |entity: &EntityName| entity.is_standard("customers") || entity.is_standard("items");
-    if let (OnDelete::Block, Some(entity)) = (on_delete.value, entity)
-        && !blockable(&entity.value)
+    let can_be_blocked = |schema: &EntitySchema| schema.block.is_some();
+    if let (OnDelete::Block, Some(name)) = (on_delete.value, entity)
+        && !facts(entity).is_some_and(can_be_blocked)
     {
-        let problem = on_delete.error(format!("rows of {} cannot be blocked, only customers and items", entity.value));
+        let sets: Vec<&str> = standard_sets().filter(|set| standard(set).is_some_and(can_be_blocked)).collect();
+        let message = format!("rows of {} cannot be blocked, only those of {}", name.value, sets.join(", "));
+        let problem = on_delete.error(message);
         table.findings().push(problem.allowed("keep, delete"));
     }
     on_delete.value
@@ -100,4 +52,8 @@ pub(super) fn read_on_delete(table: &mut Table<'_>, entity: Option<&Located<Enti
 pub(super) fn read_on_missing(table: &mut Table<'_>) -> OnMissing {
     let choices = [("close", OnMissing::Close), ("recreate", OnMissing::Recreate)];
     table.or("on_missing", |value| value.choice(&choices), OnMissing::Close)
+}
+
+fn facts(entity: Option<&Located<EntityName>>) -> Option<&'static EntitySchema> {
+    entity.and_then(|entity| entity::facts(&entity.value))
 }

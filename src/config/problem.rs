@@ -10,6 +10,7 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::text::{Located, Position, SourceText};
+use crate::schema::closest;
 
 /// What stands in a rendered snippet for hidden text.
 const HIDDEN: &str = "\"***\"";
@@ -82,6 +83,12 @@ impl Problem {
     pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
         self
+    }
+
+    /// Asks whether the nearest of `known` was meant by `given`, if one is near.
+    #[must_use]
+    pub fn suggest<'a>(self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        self.maybe_hint(closest(given, known).map(|name| format!("did you mean `{name}`?")))
     }
 
     /// The same as a warning.

@@ -13,7 +13,6 @@ use rust_decimal::Decimal;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Report};
-use super::suggest;
 use super::text::Located;
 
 /// The report that all tables and values of one file write to.
@@ -144,7 +143,7 @@ impl<'d> Table<'d> {
             };
             let problem = Problem::error(entry.key_span.clone(), entry.path.clone(), message)
                 .allowed(self.known.join(", "))
-                .maybe_hint(suggest::hint(entry.key, self.known.iter().copied()));
+                .suggest(entry.key, self.known.iter().copied());
             self.findings.push(problem);
         }
     }
@@ -350,9 +349,7 @@ impl<'d> Value<'d> {
         match choices.iter().find(|(word, _)| word == given) {
             Some((_, choice)) => Some(*choice),
             None => self.reject(
-                self.problem(format!("`{given}` is not possible here"))
-                    .allowed(allowed)
-                    .maybe_hint(suggest::hint(given, words())),
+                self.problem(format!("`{given}` is not possible here")).allowed(allowed).suggest(given, words()),
             ),
         }
     }

@@ -10,7 +10,6 @@ use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
 use super::reader::Value;
-use super::suggest;
 
 const ALLOWED: &str = "5 fields (minute hour day-of-month month day-of-week), 6 with seconds first, \
                        or @hourly, @daily, @weekly, @monthly, @yearly";
@@ -90,7 +89,7 @@ pub(super) fn read_timezone(value: &Value<'_>) -> Option<Tz> {
     let text = value.text()?;
     let Ok(timezone) = text.parse::<Tz>() else {
         let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let problem = value.problem(format!("`{text}` is not a time zone")).maybe_hint(suggest::hint(&text, names));
+        let problem = value.problem(format!("`{text}` is not a time zone")).suggest(&text, names);
         return value.reject(problem.allowed("an IANA name such as Europe/Berlin, America/New_York or UTC"));
     };
     Some(timezone)

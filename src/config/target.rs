@@ -86,7 +86,8 @@ pub struct Limits {
     pub requests_per_5_minutes: u32,
     /// Operations in one batch.
     pub batch_size: u32,
-    /// What one operation in a batch counts for among the requests.
+    /// What one `$batch` counts for among the requests. 1: only the envelope counts, not the operations inside; whether
+    /// Business Central counts so is not documented.
     pub batch_cost: u32,
 }
 
@@ -206,7 +207,7 @@ fn read_limits(target: &mut Table<'_>) -> Limits {
     limits.requests_per_5_minutes =
         number(&mut table, "requests_per_5_minutes", 1..=1_000_000, limits.requests_per_5_minutes);
     limits.batch_size = number(&mut table, "batch_size", 1..=100, limits.batch_size);
-    limits.batch_cost = number(&mut table, "batch_cost", 0..=100, limits.batch_cost);
+    limits.batch_cost = number(&mut table, "batch_cost", 1..=100, limits.batch_cost);
     table.finish();
     limits
 }

@@ -29,6 +29,12 @@ impl EntityName {
         }
     }
 
+    /// Whether it belongs to the standard API v2.0.
+    #[must_use]
+    pub fn is_standard(&self) -> bool {
+        self.route.is_none()
+    }
+
     /// The entity set, as in a URL.
     #[must_use]
     pub fn set(&self) -> &str {

@@ -48,4 +48,20 @@ mod tests {
             assert_eq!(closest(slip, names), meant, "{slip}");
         }
     }
+
+    #[test]
+    fn each_kind_of_slip_counts_once() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("abc", "ab", 1),
+            ("ab", "ba", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            assert_eq!(distance(&chars(a), &chars(b)), expected, "{a} {b}");
+            assert_eq!(distance(&chars(b), &chars(a)), expected, "{b} {a}");
+        }
+    }
 }

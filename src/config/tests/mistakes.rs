@@ -115,13 +115,13 @@ fn targets_and_sources() {
         ),
         (
             "tenant = 'contoso.onmicrosoft.com'",
-            "tenant = 't'\nlimits = { concurrency = 0, requests_per_5_minutes = 5.5, batch_size = 101, batch_cost = -1, batchsize = 1 }",
+            "tenant = 't'\nlimits = { concurrency = 0, requests_per_5_minutes = 5.5, batch_size = 101, batch_cost = 0, batchsize = 1 }",
             &[
                 "4:26 0 is out of range",
                 "4:54 expected a whole number, found a float",
                 "4:72 101 is out of range",
-                "4:90 -1 is out of range",
-                "4:94 unknown key `batchsize` in `targets.main.limits`",
+                "4:90 0 is out of range",
+                "4:93 unknown key `batchsize` in `targets.main.limits`",
             ],
         ),
         (
@@ -175,13 +175,19 @@ fn references_and_policies() {
         (
             "entity = 'customers'",
             "entity = 'salesOrders'\non_delete = 'block'",
-            &["16:13 rows of salesOrders cannot be blocked, only customers and items"],
+            &["16:13 rows of salesOrders cannot be blocked, only those of customers, items"],
         ),
         (
             "entity = 'customers'",
             "entity = 'contoso/accounts'",
             &["15:10 `contoso/accounts` is not the name of an entity set"],
         ),
+        (
+            "entity = 'customers'",
+            "entity = 'contoso/crm/1/accounts'",
+            &["15:10 `contoso/crm/1/accounts` is not the name of an entity set"],
+        ),
+        ("entity = 'customers'", "entity = '2customers'", &["15:10 `2customers` is not the name of an entity set"]),
     ]);
 }
 

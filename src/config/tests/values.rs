@@ -10,9 +10,9 @@ use rust_decimal::Decimal;
 
 use super::{SMALL, Surroundings, changed, load_text, problems};
 use crate::config::{
-    Adopt, BrakeLimit, Config, EntityName, LinesOrigin, LogFormat, LogLevel, Mode, NoConfig, OnConflict, OnDelete,
-    OnMissing, Overlap, SecretRef, SignIn, SourceKind, find, load,
+    BrakeLimit, Config, LinesOrigin, LogFormat, LogLevel, NoConfig, Overlap, SecretRef, SignIn, SourceKind, find, load,
 };
+use crate::model::{Adopt, EntityName, Mode, OnConflict, OnDelete, OnMissing};
 
 fn loaded(text: &str) -> Config {
     load_text(text).unwrap_or_else(|report| panic!("{report}"))
@@ -138,9 +138,22 @@ fn every_choice_means_what_it_says() {
 #[test]
 fn entities_are_standard_sets_or_custom_pages() {
     let entity = |name: &str| loaded(&changed("'customers'", &format!("'{name}'"))).jobs.remove(0).entity.value;
-    assert_eq!(entity("salesOrders"), EntityName::Standard("salesOrders".to_owned()));
-    let custom = entity("contoso/crm/v1.0/accounts");
-    assert_eq!((custom.set(), custom.to_string().as_str()), ("accounts", "contoso/crm/v1.0/accounts"));
+    for name in ["salesOrders", "contoso/crm/v1.0/accounts", "contoso/crm/beta/accounts"] {
+        assert_eq!(Some(entity(name)), EntityName::parse(name));
+    }
+}
+
+#[test]
+fn documents_are_not_adopted_unless_the_job_says_so() {
+    let adopt = |name: &str| loaded(&changed("'customers'", &format!("'{name}'"))).jobs[0].adopt;
+    for (name, expected) in [
+        ("items", Adopt::Update),
+        ("salesOrders", Adopt::Never),
+        ("salesInvoices", Adopt::Never),
+        ("contoso/crm/v1.0/salesOrders", Adopt::Update),
+    ] {
+        assert_eq!(adopt(name), expected, "{name}");
+    }
 }
 
 #[test]
