@@ -3,7 +3,6 @@
 //! From staging on nothing depends on the source any more: the cursor is stored together with what was staged, and what
 //! BC refuses or loses is retried from the outbox. Memory does not grow with the data: pages of a thousand are streamed.
 
-
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

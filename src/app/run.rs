@@ -138,7 +138,8 @@ async fn pass(
 }
 
 fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {
-    let source = app.config.source(&job.source.value).ok_or_else(|| format!("there is no source {}", job.source.value))?;
+    let source =
+        app.config.source(&job.source.value).ok_or_else(|| format!("there is no source {}", job.source.value))?;
     let url = |secret: &config::Located<config::SecretRef>| {
         secret.value.resolve(app.environment).map_err(|cause| format!("source {}: {cause}", source.name.value))
     };
@@ -148,18 +149,16 @@ fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {
         SourceKind::Mysql(secret) => SqlSource::MySql { url: url(secret)? },
     };
     let lines = job.lines.as_ref().and_then(|lines| match &lines.origin {
-        LinesOrigin::Query { query, parent } => Some(LinesSpec {
-            query: query.value.clone(),
-            parent: parent.value.clone(),
-            key: lines.key.value.clone(),
-        }),
+        LinesOrigin::Query { query, parent } => {
+            Some(LinesSpec { query: query.value.clone(), parent: parent.value.clone(), key: lines.key.value.clone() })
+        }
         LinesOrigin::Path(_) => None,
     });
     let cursor = job.stream.cursor.as_ref().map(|cursor| CursorSpec {
         column: cursor.column.value.clone(),
         overlap: match &cursor.overlap {
             config::Overlap::Time(time) => Overlap::Time(*time),
-            config::Overlap::Count(count) => Overlap::Count(*count),
+            config::Overlap::Count(count) => Overlap::Count(i64::try_from(*count).unwrap_or(i64::MAX)),
         },
         lag: cursor.lag,
         timezone: cursor.timezone,
@@ -185,10 +184,10 @@ fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {
         on_conflict: job.on_conflict.unwrap_or(OnConflict::Hold),
         on_missing: job.on_missing,
         rename: job.rename,
-        check_total: job.check_total.as_ref().map(|check| CheckTotal {
-            property: check.value.property.value.clone(),
-            tolerance: check.value.tolerance,
-        }),
+        check_total: job
+            .check_total
+            .as_ref()
+            .map(|check| CheckTotal { property: check.value.property.value.clone(), tolerance: check.value.tolerance }),
         timezone: job.timezone,
         retry: policy(&job.retry),
     })

@@ -80,7 +80,13 @@ impl Applier<'_> {
     fn sought(&self, intent: &Intent) -> Sought {
         let text = intent.noted.match_value.as_deref().unwrap_or_default();
         let values = match (self.job.match_on.as_slice(), Value::parse(text)) {
-            ([only], _) if self.job.schema.property(only).is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer)) => {
+            ([only], _)
+                if self
+                    .job
+                    .schema
+                    .property(only)
+                    .is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer)) =>
+            {
                 vec![Value::number(text)]
             }
             ([_], _) => vec![Value::from(text)],

@@ -84,9 +84,9 @@ impl<'a> Stamp<'a> {
         } else {
             (Precision::Minute, 0, &rest[5..])
         };
-        let fraction = rest.strip_prefix('.').map_or("", |after| {
-            &after[..after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len())]
-        });
+        let fraction = rest
+            .strip_prefix('.')
+            .map_or("", |after| &after[..after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len())]);
         let suffix = if fraction.is_empty() { rest } else { &rest[1 + fraction.len()..] };
         suffix_seconds(suffix)?;
         let nanoseconds = fraction_nanoseconds(fraction)?;
@@ -185,9 +185,8 @@ impl Watermark {
         now: &str,
         stored: Option<&str>,
     ) -> Result<Self, ShapeError> {
-        let now = Stamp::parse(now)
-            .ok_or_else(|| ShapeError::Row("the source's clock is not a time stamp".to_owned()))?
-            .time;
+        let now =
+            Stamp::parse(now).ok_or_else(|| ShapeError::Row("the source's clock is not a time stamp".to_owned()))?.time;
         let lag = TimeDelta::from_std(spec.lag).unwrap_or(TimeDelta::MAX);
         let horizon = now.checked_sub_signed(lag).unwrap_or(NaiveDateTime::MIN);
         let watermark = Self { spec, domain, horizon, greatest: stored.map(str::to_owned), nulls: 0 };
@@ -210,8 +209,7 @@ impl Watermark {
 
     /// The value at which the read begins, inclusive: `stored` less the overlap.
     pub(super) fn lower_bound(&self, stored: &str) -> Result<String, ShapeError> {
-        let misfit =
-            || ShapeError::StoredCursor { column: self.spec.column.clone(), stored: stored.to_owned() };
+        let misfit = || ShapeError::StoredCursor { column: self.spec.column.clone(), stored: stored.to_owned() };
         match self.spec.overlap {
             Overlap::Count(overlap) => {
                 let stored: i64 = stored.parse().map_err(|_| misfit())?;
