@@ -1,0 +1,171 @@
+//! Exit codes, and how a failure is told.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use crate::app::AppError;
+use crate::ledger::{LedgerError, RunResult};
+
+/// How the process ends. The numbers are documented in `--help` and in the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Every record is accounted for and nobody has to look.
+    Done,
+    /// Done, but some records were quarantined or are in conflict.
+    Attention,
+    /// Wrong usage.
+    Usage,
+    /// The source or Business Central could not be reached or gave up.
+    Failed,
+    /// Another process holds the ledger.
+    Busy,
+    /// Credentials, consent or permissions.
+    Denied,
+    /// A person must put configuration or ledger right.
+    Configuration,
+    /// SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The number.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Attention => 1,
+            Self::Usage => 2,
+            Self::Failed => 3,
+            Self::Busy => 75,
+            Self::Denied => 77,
+            Self::Configuration => 78,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// What a run that ended so means for the exit code.
+    pub(super) fn of(result: RunResult) -> Self {
+        match result {
+            RunResult::Done => Self::Done,
+            RunResult::Attention => Self::Attention,
+            RunResult::Failed => Self::Failed,
+            RunResult::Denied => Self::Denied,
+            RunResult::Refused => Self::Configuration,
+            RunResult::Interrupted => Self::Interrupted,
+        }
+    }
+
+    /// Of several, the one that a person must hear of first.
+    pub(super) fn gravest(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Terminated => 0,
+            Self::Interrupted => 1,
+            Self::Usage => 2,
+            Self::Busy => 3,
+            Self::Configuration => 4,
+            Self::Denied => 5,
+            Self::Failed => 6,
+            Self::Attention => 7,
+            Self::Done => 8,
+        };
+        if rank(other) < rank(self) { other } else { self }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// A command that came to nothing, with what to tell.
+#[derive(Debug)]
+pub(super) struct Failed {
+    exit: Exit,
+    text: String,
+}
+
+impl Failed {
+    /// Fails with one sentence.
+    pub(super) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
+        Self { exit, text: format!("error: {}\n", message.as_ref()) }
+    }
+
+    /// Fails with text that is laid out already.
+    pub(super) fn rendered(exit: Exit, text: String) -> Self {
+        Self { exit, text }
+    }
+
+    /// Tells it on stderr.
+    pub(super) fn report(&self) -> ExitCode {
+        let _ = anstream::stderr().write_all(self.text.as_bytes());
+        self.exit.into()
+    }
+}
+
+impl From<LedgerError> for Failed {
+    fn from(error: LedgerError) -> Self {
+        let exit = if matches!(error, LedgerError::Busy { .. }) { Exit::Busy } else { Exit::Configuration };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<AppError> for Failed {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Ledger(error) => error.into(),
+            AppError::Check(report) => Self::rendered(Exit::Configuration, report.0.render(colour())),
+            AppError::NoJob { .. } | AppError::Disabled { .. } => Self::new(Exit::Usage, error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        // Nobody reads on: `bcsync history | head` is no failure worth a text.
+        let text =
+            if error.kind() == std::io::ErrorKind::BrokenPipe { String::new() } else { format!("error: {error}\n") };
+        Self { exit: Exit::Failed, text }
+    }
+}
+
+/// Whether stderr is a terminal that wants colours.
+pub(super) fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_of_several_wins() {
+        let order = [Exit::Configuration, Exit::Denied, Exit::Failed, Exit::Attention, Exit::Done];
+        for (place, graver) in order.iter().enumerate() {
+            for lighter in &order[place..] {
+                assert_eq!(graver.gravest(*lighter), *graver);
+                assert_eq!(lighter.gravest(*graver), *graver);
+            }
+        }
+    }
+
+    #[test]
+    fn the_codes_are_as_documented() {
+        let help = <super::super::args::Args as clap::CommandFactory>::command().render_help().to_string();
+        for exit in [
+            Exit::Done,
+            Exit::Attention,
+            Exit::Usage,
+            Exit::Failed,
+            Exit::Busy,
+            Exit::Denied,
+            Exit::Configuration,
+            Exit::Interrupted,
+        ] {
+            assert!(help.contains(&format!(" {}  ", exit.code())), "{exit:?}");
+        }
+        assert!(help.contains("143 by SIGTERM"));
+    }
+}

@@ -1,0 +1,139 @@
+//! `run`: progress on a terminal, a summary whose counters add up, an exit code.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::{Global, Run};
+use super::exit::{Exit, Failed};
+use super::interrupt::Interrupt;
+use super::{Outside, load};
+use crate::app::{self, App, AppError, Finished, RunOptions};
+use crate::sync::{Progress, Report};
+
+/// Makes one pass of each job.
+pub(super) async fn run(global: &Global, command: &Run) -> Result<Exit, Failed> {
+    let outside = Outside::new();
+    let mut config = load(global, &outside.environment)?;
+    let mappings = app::check(&mut config).map_err(|failed| AppError::Check(*failed))?;
+    let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
+    let interrupt = Interrupt::watch();
+    let bar = Bar::new(global.quiet || global.json);
+    let options = RunOptions {
+        jobs: &command.jobs,
+        full: command.full,
+        cause: "command",
+        cancel: interrupt.token(),
+        progress: &|job, progress| bar.show(job, progress),
+    };
+    let finished = app::run(&app, mappings, options, |finished| {
+        bar.clear();
+        let mut out = anstream::stdout();
+        let _ = if global.json { writeln!(out, "{}", json(finished)) } else { tell(&mut out, finished) };
+    })
+    .await?;
+    let exit = finished.iter().map(exit_of).fold(Exit::Done, Exit::gravest);
+    Ok(interrupt.exit().unwrap_or(exit))
+}
+
+fn exit_of(finished: &Finished) -> Exit {
+    match &finished.outcome {
+        Ok(report) => Exit::of(report.result),
+        Err(failure) => Exit::of(failure.result),
+    }
+}
+
+/// One line of progress, on a terminal only.
+struct Bar(Mutex<ProgressBar>);
+
+impl Bar {
+    fn new(hidden: bool) -> Self {
+        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}") {
+            bar.set_style(style);
+        }
+        Self(Mutex::new(bar))
+    }
+
+    fn show(&self, job: &str, progress: Progress) {
+        let bar = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match progress {
+            Progress::Read(read) => bar.set_message(format!("{job}: {read} read")),
+            Progress::Applied { done, of } => {
+                bar.set_message(format!("{job}: to Business Central"));
+                bar.set_length(of.max(done));
+                bar.set_position(done);
+            }
+        }
+    }
+
+    fn clear(&self) {
+        let bar = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        bar.set_message("");
+        bar.finish_and_clear();
+        bar.reset();
+    }
+}
+
+/// The summary of one job, for people. Only counters that are not 0 are named; all of them add up.
+pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result<()> {
+    let report = match &finished.outcome {
+        Ok(report) => report,
+        Err(failure) => return writeln!(out, "{}: {}\n  {}", finished.job, failure.result.as_str(), failure.message),
+    };
+    let mode = if report.full { "full" } else { "incremental" };
+    writeln!(out, "{}: {} ({mode} read, {} requests)", report.job, report.result.as_str(), report.requests)?;
+    let named = report.counters.named();
+    let list = |range: std::ops::Range<usize>| {
+        let parts: Vec<_> = named[range]
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        if parts.is_empty() { String::new() } else { format!(" = {}", parts.join(" + ")) }
+    };
+    writeln!(out, "  read  {}{}", report.counters.read, list(1..6))?;
+    if report.counters.taken > 0 {
+        writeln!(out, "  taken {}{}", report.counters.taken, list(7..18))?;
+    }
+    notes(out, report)
+}
+
+fn notes(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+    if let Some(error) = &report.error {
+        writeln!(out, "  {error}")?;
+    }
+    if let Some(missing @ 1..) = report.missing {
+        writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
+    }
+    if report.counters.needs_attention() {
+        writeln!(out, "  look at them with `bcsync history {} --failed`", report.job)?;
+    }
+    Ok(())
+}
+
+fn json(finished: &Finished) -> serde_json::Value {
+    match &finished.outcome {
+        Ok(report) => {
+            let counters: serde_json::Map<_, _> =
+                report.counters.named().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+            serde_json::json!({
+                "job": report.job,
+                "result": report.result.as_str(),
+                "full": report.full,
+                "requests": report.requests,
+                "missing": report.missing,
+                "null_cursors": report.null_cursors,
+                "message": report.error.as_ref().map(ToString::to_string),
+                "counters": counters,
+            })
+        }
+        Err(failure) => serde_json::json!({
+            "job": finished.job,
+            "result": failure.result.as_str(),
+            "message": failure.message,
+        }),
+    }
+}
