@@ -132,38 +132,42 @@ impl SendError {
     }
 }
 
-/// Looks for the cause in the chain of errors, also inside the ones that `io::Error` wraps without naming as source.
+/// Looks for what stood in the way along the chain of causes.
 fn cause_in(error: &reqwest::Error) -> NotSentCause {
-    let mut next: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(inner) = next {
-        if inner.is::<rustls::Error>() {
+    for cause in causes(error) {
+        if cause.is::<rustls::Error>() {
             return NotSentCause::Tls;
         }
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            if io.get_ref().and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()).is_some() {
-                return NotSentCause::Tls;
-            }
-            if io.kind() == io::ErrorKind::ConnectionRefused {
-                return NotSentCause::Refused;
-            }
+        if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return NotSentCause::Refused;
         }
-        next = inner.source();
     }
     NotSentCause::Other
 }
 
 /// The chain of causes in one line, without the URL: its query may hold personal data.
-fn told(error: reqwest::Error) -> String {
+pub(super) fn told(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    for cause in causes(&error) {
         let part = cause.to_string();
         if !text.ends_with(&part) {
             text.push_str(": ");
             text.push_str(&part);
         }
-        next = cause.source();
     }
     text
+}
+
+/// What is below an error, from the outside in.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(below(error), |cause| below(*cause))
+}
+
+/// The next error of a chain. An `io::Error` does not name the error that it wraps as its source, but the one below.
+fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }
