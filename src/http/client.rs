@@ -83,14 +83,14 @@ impl HttpClient {
         };
         let common = || base(options.connect_timeout).tls_certs_merge(extra.clone());
         let outward = match &options.proxy {
-            Some(url) => common().proxy(Proxy::all(url.clone()).map_err(|e| BuildError::Proxy(told(e)))?),
+            Some(url) => common().proxy(Proxy::all(url.clone()).map_err(|e| BuildError::Proxy(told(&e)))?),
             None => common(),
         };
         let this_machine = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
         let loopback = common().no_proxy().resolve_to_addrs(LOCALHOST, &this_machine);
         Ok(Self {
-            outward: outward.build().map_err(|e| BuildError::Client(told(e)))?,
-            loopback: loopback.build().map_err(|e| BuildError::Client(told(e)))?,
+            outward: outward.build().map_err(|e| BuildError::Client(told(&e)))?,
+            loopback: loopback.build().map_err(|e| BuildError::Client(told(&e)))?,
             max_body: options.max_body,
         })
     }
@@ -124,7 +124,7 @@ impl HttpClient {
         }
         builder = builder.header(CLIENT_REQUEST_ID, id.to_string());
         #[expect(clippy::disallowed_methods, reason = "the one send")]
-        let mut answer = builder.send().await.map_err(|e| SendError::before_status(to.clone(), e))?;
+        let mut answer = builder.send().await.map_err(|e| SendError::before_status(to.clone(), &e))?;
         let status = answer.status();
         let headers = std::mem::take(answer.headers_mut());
         let body = self.body(to, answer).await?;
@@ -142,7 +142,7 @@ impl HttpClient {
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(body.freeze()),
-                Err(error) => return Err(SendError::within_body(to.clone(), status, body.len(), error)),
+                Err(error) => return Err(SendError::within_body(to.clone(), status, body.len(), &error)),
             }
         }
     }
@@ -171,7 +171,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, BuildError> {
     for der in CertificateDer::pem_slice_iter(pem) {
         let der = der.map_err(|e| BuildError::ExtraCa(e.to_string()))?;
         store.add(der.clone()).map_err(|e| BuildError::ExtraCa(e.to_string()))?;
-        found.push(Certificate::from_der(&der).map_err(|e| BuildError::ExtraCa(told(e)))?);
+        found.push(Certificate::from_der(&der).map_err(|e| BuildError::ExtraCa(told(&e)))?);
     }
     if found.is_empty() {
         return Err(BuildError::ExtraCa("no certificate found".to_owned()));
@@ -187,9 +187,13 @@ mod tests {
 
     use super::*;
     use crate::http::failure::NotSentCause;
-    use crate::http::loopback::{Reply, Server, client, get, header};
+    use crate::http::loopback::{Reply, Server, get, header};
     use crate::http::origin::Refusal;
     use crate::http::request::Effect;
+
+    fn client() -> HttpClient {
+        HttpClient::new(&ClientOptions::default()).unwrap()
+    }
 
     fn impatient(url: &Url) -> Request {
         Request { timeout: Duration::from_millis(200), ..get(url) }
@@ -267,7 +271,7 @@ mod tests {
         let url = Url::parse(&format!("https://{}/", listener.local_addr().unwrap())).unwrap();
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            stream.read(&mut [0; 16]).await.unwrap();
+            stream.read_exact(&mut [0; 16]).await.unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         });
         let error = client().send(get(&url)).await.unwrap_err();

@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use super::client::{ClientOptions, HttpClient};
 use super::request::Request;
 
 /// What the server does with a request that it has read.
@@ -24,11 +23,11 @@ pub(super) enum Reply {
 impl Reply {
     /// A complete answer.
     pub(super) fn status(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
-        let mut text = format!("HTTP/1.1 {status} Status\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
-        }
-        Self::Bytes(format!("{text}\r\n{body}").into_bytes())
+        let length = body.len();
+        let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
+        let head = format!("HTTP/1.1 {status} Status\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}");
+        Self::Bytes(format!("{head}\r\n{body}").into_bytes())
     }
 
     pub(super) fn ok(body: &str) -> Self {
@@ -123,11 +122,6 @@ pub(super) fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
         let (found, value) = line.split_once(':')?;
         found.eq_ignore_ascii_case(name).then(|| value.trim())
     })
-}
-
-/// A client with the defaults.
-pub(super) fn client() -> HttpClient {
-    HttpClient::new(&ClientOptions::default()).unwrap()
 }
 
 /// A GET with a time-out that only a test for time-outs reaches.

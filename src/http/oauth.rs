@@ -329,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+    use crate::http::client::ClientOptions;
     use crate::http::loopback::{self, Reply, Server};
 
     const RETRY: RetryPolicy = RetryPolicy {
@@ -346,7 +347,8 @@ mod tests {
             scope: "https://api.example/.default".to_owned(),
             credential: Credential::Secret(SecretString::from("canary/1+2")),
         };
-        TokenSource::new(loopback::client(), app, RETRY, Arc::new(SystemClock)).unwrap()
+        let client = HttpClient::new(&ClientOptions::default()).unwrap();
+        TokenSource::new(client, app, RETRY, Arc::new(SystemClock)).unwrap()
     }
 
     fn grant(token: &str) -> Reply {

@@ -12,7 +12,7 @@ use reqwest::header::AUTHORIZATION;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::clock::SharedClock;
 
@@ -181,9 +181,9 @@ impl Session {
             match &outcome {
                 Ok(answered) => {
                     let status = answered.response.status.as_u16();
-                    info!(path = request.url.path(), status, wait_ms = wait.as_millis(), "reading again");
+                    debug!(path = request.url.path(), status, wait_ms = wait.as_millis(), "reading again");
                 }
-                Err(error) => info!(path = request.url.path(), %error, wait_ms = wait.as_millis(), "reading again"),
+                Err(error) => debug!(path = request.url.path(), %error, wait_ms = wait.as_millis(), "reading again"),
             }
             unless(cancel, sleep(wait)).await.ok_or(ReadError::Cancelled)?;
         }
@@ -236,8 +236,9 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::http::auth_error::Trouble;
+    use crate::http::client::ClientOptions;
     use crate::http::credential::Credential;
-    use crate::http::loopback::{self, Reply, Server, get, header};
+    use crate::http::loopback::{Reply, Server, get, header};
     use crate::http::oauth::AppRegistration;
 
     const QUICK: RetryPolicy = RetryPolicy {
@@ -265,9 +266,10 @@ mod tests {
             credential: Credential::Secret(SecretString::from("secret")),
         };
         let clock: SharedClock = Arc::new(SystemClock);
-        let tokens = TokenSource::new(loopback::client(), app, QUICK, Arc::clone(&clock)).unwrap();
+        let client = HttpClient::new(&ClientOptions::default()).unwrap();
+        let tokens = TokenSource::new(client.clone(), app, QUICK, Arc::clone(&clock)).unwrap();
         let origin = Origin::of(&api.url).unwrap();
-        Session::new(loopback::client(), origin, Arc::new(tokens), Budget::new(4, 1_000), clock)
+        Session::new(client, origin, Arc::new(tokens), Budget::new(4, 1_000), clock)
     }
 
     fn write(url: &Url) -> Request {
