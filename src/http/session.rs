@@ -83,7 +83,7 @@ impl From<ReadyError> for ReadError {
 enum Next {
     /// It is the caller's: a success, or something that repeating the same request does not change.
     Return,
-    /// Once more with another token.
+    /// Again if there is another token to try.
     RenewToken,
     /// Again as soon as the budget's pause is over; burns no attempt.
     AfterPause,
@@ -140,9 +140,10 @@ impl Session {
 
     /// Sends a read that counts as `cost` requests, again and again until it is answered or `policy` is used up.
     ///
-    /// Repeats what got no complete answer and what BC could not serve just then (429, 5xx but not 501, 504, 505), and
-    /// once what it refused with 401. Waiting out a throttling burns no attempt. Everything else is an answer, and so
-    /// is what the last attempt brought. 408, 413 and 504 call for a smaller request and are never repeated as they are.
+    /// Repeats what got no complete answer, what BC could not serve just then (429, 5xx but not 501, 504, 505), and
+    /// what it refused with 401 while there is another token to try. Waiting out a throttling burns no attempt.
+    /// Everything else is an answer, and so is what the last attempt brought. 408, 413 and 504 call for a smaller
+    /// request and are never repeated as they are.
     ///
     /// # Errors
     /// Also when `request` is not a read.
@@ -159,16 +160,13 @@ impl Session {
         }
         let started = Instant::now();
         let mut delays = Delays::new(policy);
-        let mut renewed = false;
         loop {
             let slot = self.ready(cost, cancel).await?;
             let outcome = unless(cancel, self.exchange(slot, request.clone())).await.ok_or(ReadError::Cancelled)?;
             let wait = match &outcome {
                 Ok(Answered { response, token_dropped }) => match next(response.status) {
                     Next::Return => None,
-                    Next::RenewToken => {
-                        (*token_dropped && !std::mem::replace(&mut renewed, true)).then_some(Duration::ZERO)
-                    }
+                    Next::RenewToken => token_dropped.then_some(Duration::ZERO),
                     Next::AfterPause => Some(self.budget.status().paused_for.unwrap_or_default()),
                     Next::AfterDelay => delays.next(response.retry_after(self.clock.now())),
                 },
