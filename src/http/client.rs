@@ -129,7 +129,8 @@ impl HttpClient {
         let headers = std::mem::take(answer.headers_mut());
         let body = self.body(to, answer).await?;
         let date = response::date(&headers);
-        Ok(Response { status, headers, body, date, elapsed: started.elapsed(), client_request_id: id })
+        let elapsed = started.elapsed();
+        Ok(Response { status, headers, body, date, elapsed, client_request_id: id, another_token: false })
     }
 
     async fn body(&self, to: &Origin, mut answer: reqwest::Response) -> Result<Bytes, SendError> {

@@ -43,6 +43,14 @@ const TRANSIENT_FAILURE_STANDS: Duration = Duration::from_secs(5);
 /// A token that a server turned down is replaced at most this often: a second refusal is not the token's fault.
 const BETWEEN_INVALIDATIONS: Duration = Duration::from_mins(1);
 
+/// How a token is asked for while there is none: long enough for Entra ID's usual minute after throttling.
+const RETRY: RetryPolicy = RetryPolicy {
+    attempts: 4,
+    initial: Duration::from_secs(1),
+    max: Duration::from_secs(10),
+    patience: Duration::from_mins(5),
+};
+
 /// Which application asks where, for what.
 #[derive(Debug)]
 pub struct AppRegistration {
@@ -85,19 +93,20 @@ struct Failure {
 }
 
 impl TokenSource {
-    /// A source that has asked nothing yet. `retry` holds for requests made while there is no valid token.
+    /// A source that has asked nothing yet.
     ///
     /// # Errors
     /// When the login address is not `https`, nor `http` to a loopback address.
-    pub fn new(
-        client: HttpClient,
-        app: AppRegistration,
-        retry: RetryPolicy,
-        clock: SharedClock,
-    ) -> Result<Self, Refusal> {
+    pub fn new(client: HttpClient, app: AppRegistration, clock: SharedClock) -> Result<Self, Refusal> {
         let endpoint = token_endpoint(&app.login_url, &app.tenant)?;
         let (flight, held, requests) = Default::default();
-        Ok(Self { client, app, endpoint, retry, clock, flight, held, requests })
+        Ok(Self { client, app, endpoint, retry: RETRY, clock, flight, held, requests })
+    }
+
+    /// The same with another policy for the requests made while there is no valid token.
+    #[must_use]
+    pub fn with_retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
     }
 
     /// A token that is valid now.
@@ -332,12 +341,8 @@ mod tests {
     use crate::http::client::ClientOptions;
     use crate::http::loopback::{self, Reply, Server};
 
-    const RETRY: RetryPolicy = RetryPolicy {
-        attempts: 3,
-        initial: Duration::from_millis(1),
-        max: Duration::from_millis(2),
-        patience: Duration::from_mins(1),
-    };
+    const QUICK: RetryPolicy =
+        RetryPolicy { attempts: 3, initial: Duration::from_millis(1), max: Duration::from_millis(2), ..RETRY };
 
     fn source(login_url: &Url) -> TokenSource {
         let app = AppRegistration {
@@ -348,7 +353,7 @@ mod tests {
             credential: Credential::Secret(SecretString::from("canary/1+2")),
         };
         let client = HttpClient::new(&ClientOptions::default()).unwrap();
-        TokenSource::new(client, app, RETRY, Arc::new(SystemClock)).unwrap()
+        TokenSource::new(client, app, Arc::new(SystemClock)).unwrap().with_retry(QUICK)
     }
 
     fn grant(token: &str) -> Reply {
@@ -401,7 +406,7 @@ mod tests {
         let source = source(&server.url);
         let errors = join_all((0..100).map(|_| source.token())).await;
         assert!(errors.into_iter().all(|error| error.unwrap_err().kind == AuthErrorKind::Transient));
-        assert_eq!(source.requests(), u64::from(RETRY.attempts));
+        assert_eq!(source.requests(), u64::from(QUICK.attempts));
     }
 
     #[tokio::test]

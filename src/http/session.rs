@@ -91,12 +91,6 @@ enum Next {
     AfterDelay,
 }
 
-/// An answer, and whether a refused token was dropped so that another one can be tried.
-struct Answered {
-    response: Response,
-    token_dropped: bool,
-}
-
 impl Session {
     /// A session for requests to `origin`, the only place that ever sees the token.
     #[must_use]
@@ -133,9 +127,22 @@ impl Session {
 
     /// Sends one request, once, and returns any answer that is complete.
     ///
-    /// A 429 or 503 pauses the budget; a 401 drops the token, so that the next [`ready`](Self::ready) brings another.
-    pub async fn send(&self, slot: Slot, request: Request) -> Result<Response, SendError> {
-        Ok(self.exchange(slot, request).await?.response)
+    /// A 429 or 503 pauses the budget. A 401 drops the token, and [`Response::another_token`] tells whether the next
+    /// [`ready`](Self::ready) brings another.
+    pub async fn send(&self, slot: Slot, mut request: Request) -> Result<Response, SendError> {
+        self.origin.allows(&request.url)?;
+        request.headers.push((AUTHORIZATION, slot.token.bearer()));
+        let mut response = self.client.send(request).await?;
+        match response.status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                slot.permit.throttled(response.retry_after(self.clock.now()));
+                let paused_ms = self.budget.status().paused_for.unwrap_or_default().as_millis();
+                warn!(status = response.status.as_u16(), paused_ms, "Business Central asks for a pause");
+            }
+            StatusCode::UNAUTHORIZED => response.another_token = self.tokens.invalidate(&slot.token),
+            _ => slot.permit.answered(),
+        }
+        Ok(response)
     }
 
     /// Sends a read that counts as `cost` requests, again and again until it is answered or `policy` is used up.
@@ -162,11 +169,11 @@ impl Session {
         let mut delays = Delays::new(policy);
         loop {
             let slot = self.ready(cost, cancel).await?;
-            let outcome = unless(cancel, self.exchange(slot, request.clone())).await.ok_or(ReadError::Cancelled)?;
+            let outcome = unless(cancel, self.send(slot, request.clone())).await.ok_or(ReadError::Cancelled)?;
             let wait = match &outcome {
-                Ok(Answered { response, token_dropped }) => match next(response.status) {
+                Ok(response) => match next(response.status) {
                     Next::Return => None,
-                    Next::RenewToken => token_dropped.then_some(Duration::ZERO),
+                    Next::RenewToken => response.another_token.then_some(Duration::ZERO),
                     Next::AfterPause => Some(self.budget.status().paused_for.unwrap_or_default()),
                     Next::AfterDelay => delays.next(response.retry_after(self.clock.now())),
                 },
@@ -174,34 +181,11 @@ impl Session {
                 Err(_) => delays.next(None),
             };
             let Some(wait) = wait.filter(|wait| started.elapsed().saturating_add(*wait) <= policy.patience) else {
-                return Ok(outcome?.response);
+                return Ok(outcome?);
             };
-            match &outcome {
-                Ok(answered) => {
-                    let status = answered.response.status.as_u16();
-                    debug!(path = request.url.path(), status, wait_ms = wait.as_millis(), "reading again");
-                }
-                Err(error) => debug!(path = request.url.path(), %error, wait_ms = wait.as_millis(), "reading again"),
-            }
+            debug!(path = request.url.path(), wait_ms = wait.as_millis(), "reading again");
             unless(cancel, sleep(wait)).await.ok_or(ReadError::Cancelled)?;
         }
-    }
-
-    async fn exchange(&self, slot: Slot, mut request: Request) -> Result<Answered, SendError> {
-        self.origin.allows(&request.url)?;
-        request.headers.push((AUTHORIZATION, slot.token.bearer()));
-        let response = self.client.send(request).await?;
-        let mut token_dropped = false;
-        match response.status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                slot.permit.throttled(response.retry_after(self.clock.now()));
-                let paused_ms = self.budget.status().paused_for.unwrap_or_default().as_millis();
-                warn!(status = response.status.as_u16(), paused_ms, "Business Central asks for a pause");
-            }
-            StatusCode::UNAUTHORIZED => token_dropped = self.tokens.invalidate(&slot.token),
-            _ => slot.permit.answered(),
-        }
-        Ok(Answered { response, token_dropped })
     }
 }
 
@@ -265,7 +249,7 @@ mod tests {
         };
         let clock: SharedClock = Arc::new(SystemClock);
         let client = HttpClient::new(&ClientOptions::default()).unwrap();
-        let tokens = TokenSource::new(client.clone(), app, QUICK, Arc::clone(&clock)).unwrap();
+        let tokens = TokenSource::new(client.clone(), app, Arc::clone(&clock)).unwrap();
         let origin = Origin::of(&api.url).unwrap();
         Session::new(client, origin, Arc::new(tokens), Budget::new(4, 1_000), clock)
     }
@@ -439,7 +423,8 @@ mod tests {
         let api = Server::start(|_, _| Reply::status(401, &[], "")).await;
         let (session, login) = session(&api).await;
         for expected in [2, 3, 4] {
-            assert_eq!(read(&session, &api.url).await.unwrap().status, StatusCode::UNAUTHORIZED);
+            let answer = read(&session, &api.url).await.unwrap();
+            assert_eq!((answer.status, answer.another_token), (StatusCode::UNAUTHORIZED, false));
             assert_eq!(api.seen().len(), expected);
         }
         assert_eq!(login.seen().len(), 2);
@@ -451,7 +436,7 @@ mod tests {
         let (session, _login) = session(&api).await;
         for expected in [401, 200] {
             let answer = session.send(slot(&session).await, write(&api.url)).await.unwrap();
-            assert_eq!(answer.status.as_u16(), expected);
+            assert_eq!((answer.status.as_u16(), answer.another_token), (expected, expected == 401));
         }
         assert_eq!(bearers(&api), ["Bearer t0", "Bearer t1"]);
     }
