@@ -157,10 +157,10 @@ mod tests {
             assert_eq!(claims, expected);
 
             let public = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, signer.key.public_key().as_ref());
-            let (signed, _) = jwt.rsplit_once('.').unwrap();
+            let (content, _) = jwt.rsplit_once('.').unwrap();
             let signature = part(jwt, 2);
-            assert!(public.verify(signed.as_bytes(), &signature).is_ok());
-            assert!(public.verify(format!("{signed}x").as_bytes(), &signature).is_err());
+            assert!(public.verify(content.as_bytes(), &signature).is_ok());
+            assert!(public.verify(format!("{content}x").as_bytes(), &signature).is_err());
             assert_ne!(jwt, signer.sign(&endpoint, "app", now).expose_secret(), "each has an id of its own");
         }
     }

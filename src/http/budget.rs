@@ -267,3 +267,217 @@ impl State {
         self.paused_until = Some(self.paused_until.map_or(until, |current| current.max(until)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    async fn permit(budget: &Budget) -> Permit {
+        budget.acquire(1, &CancellationToken::new()).await.unwrap()
+    }
+
+    /// The permit that can be had now, if any.
+    async fn at_once(budget: &Budget, cost: u32) -> Option<Permit> {
+        let now = Instant::now();
+        let permit =
+            tokio::time::timeout(Duration::ZERO, budget.acquire(cost, &CancellationToken::new())).await.ok()??;
+        assert_eq!(Instant::now(), now);
+        Some(permit)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_run_at_once_than_allowed() {
+        let budget = Budget::new(2, 1_000);
+        let (first, _second) = (permit(&budget).await, permit(&budget).await);
+        assert!(at_once(&budget, 1).await.is_none());
+        assert_eq!(budget.status().running, 2);
+        drop(first);
+        assert!(at_once(&budget, 1).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_five_minutes_hold_no_more_than_the_window() {
+        let budget = Budget::new(10, 60);
+        let mut granted = Vec::new();
+        for n in 0..400_u32 {
+            let cost = n % 3 + 1;
+            let permit = budget.acquire(cost, &CancellationToken::new()).await.unwrap();
+            granted.push((Instant::now(), cost));
+            drop(permit);
+            tokio::time::advance(secs(u64::from(n % 7))).await;
+        }
+        for (start, _) in &granted {
+            let within = granted.iter().filter(|(at, _)| at >= start && *at < *start + WINDOW);
+            assert!(within.map(|(_, cost)| cost).sum::<u32>() <= 60);
+        }
+        // As much as the window allows is also used: 800 in all need no more than 14 windows.
+        assert!(granted[399].0 - granted[0].0 <= WINDOW * 14);
+        assert!(budget.status().in_window <= 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_window_opens_the_moment_the_oldest_leaves_it() {
+        let budget = Budget::new(5, 3);
+        let start = Instant::now();
+        drop(budget.acquire(2, &CancellationToken::new()).await);
+        tokio::time::advance(secs(100)).await;
+        drop(permit(&budget).await);
+        drop(permit(&budget).await);
+        assert_eq!(start.elapsed(), WINDOW);
+        drop(budget.acquire(3, &CancellationToken::new()).await);
+        assert_eq!(start.elapsed(), WINDOW * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cost_above_the_window_is_the_whole_window() {
+        let budget = Budget::new(5, 10);
+        assert!(at_once(&budget, u32::MAX).await.is_some());
+        assert!(at_once(&budget, 1).await.is_none());
+        tokio::time::advance(WINDOW).await;
+        assert!(at_once(&budget, u32::MAX).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_come_in_the_order_of_asking() {
+        let budget = Budget::new(2, 900);
+        let running = permit(&budget).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = Vec::new();
+        // A dear one first, for which the window has no room yet: the cheap ones behind it must not overtake.
+        for (n, cost) in [900, 1, 1, 1].into_iter().enumerate() {
+            let (budget, order) = (budget.clone(), Arc::clone(&order));
+            waiting.push(tokio::spawn(async move {
+                let permit = budget.acquire(cost, &CancellationToken::new()).await.unwrap();
+                order.lock().unwrap().push(n);
+                drop(permit);
+            }));
+            tokio::task::yield_now().await;
+        }
+        drop(running);
+        for task in waiting {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_waiting_takes_nothing_along() {
+        let budget = Budget::new(1, 1_000);
+        let running = permit(&budget).await;
+        let cancel = CancellationToken::new();
+        let (given_up, next) = (budget.acquire(1, &cancel), permit(&budget));
+        let stop = async {
+            tokio::task::yield_now().await;
+            cancel.cancel();
+            tokio::task::yield_now().await;
+            drop(running);
+        };
+        let (given_up, next, ()) = tokio::join!(given_up, next, stop);
+        assert!(given_up.is_none());
+        drop(next);
+        assert_eq!((budget.status().running, budget.status().granted), (0, 2));
+        assert!(budget.acquire(1, &cancel).await.is_none(), "already cancelled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_everyone_and_the_later_end_counts() {
+        let budget = Budget::new(5, 1_000);
+        let start = Instant::now();
+        budget.pause(secs(30));
+        budget.pause(secs(10));
+        assert_eq!(budget.status().paused_for, Some(secs(30)));
+        drop(permit(&budget).await);
+        assert_eq!(start.elapsed(), secs(30));
+        assert_eq!(budget.status().paused_for, None);
+        budget.pause(secs(86_400));
+        drop(permit(&budget).await);
+        assert_eq!(start.elapsed(), secs(630), "no pause is longer than ten minutes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_begins_while_waiting_for_a_place_holds_too() {
+        let budget = Budget::new(1, 1_000);
+        let running = permit(&budget).await;
+        let start = Instant::now();
+        let throttle = async {
+            tokio::task::yield_now().await;
+            running.throttled(Some(secs(20)));
+            drop(running);
+        };
+        let (next, ()) = tokio::join!(permit(&budget), throttle);
+        drop(next);
+        assert_eq!(start.elapsed(), secs(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttling_halves_the_places_and_successes_win_them_back_one_by_one() {
+        let budget = Budget::new(5, 100_000);
+        permit(&budget).await.throttled(Some(secs(1)));
+        assert_eq!(budget.status().places, 2);
+        permit(&budget).await.throttled(Some(secs(1)));
+        permit(&budget).await.throttled(Some(secs(1)));
+        assert_eq!(budget.status().places, 1, "never none");
+        for places in [1, 2, 3, 4, 5, 5] {
+            assert_eq!(budget.status().places, places);
+            for _ in 0..SUCCESSES_PER_PLACE {
+                permit(&budget).await.answered();
+            }
+        }
+        assert_eq!(budget.status().throttled, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_won_back_is_used_at_once() {
+        let budget = Budget::new(2, 100_000);
+        permit(&budget).await.throttled(None);
+        for _ in 1..SUCCESSES_PER_PLACE {
+            permit(&budget).await.answered();
+        }
+        let running = permit(&budget).await;
+        let answer = async {
+            tokio::task::yield_now().await;
+            running.answered();
+        };
+        let (second, ()) = tokio::join!(permit(&budget), answer);
+        assert_eq!(budget.status().running, 2);
+        drop((running, second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_throttled_together_count_as_one_event() {
+        let budget = Budget::new(4, 1_000);
+        let together = [permit(&budget).await, permit(&budget).await, permit(&budget).await, permit(&budget).await];
+        for permit in &together {
+            permit.throttled(None);
+        }
+        assert_eq!(budget.status().places, 2);
+        assert!(budget.status().paused_for.unwrap() <= Duration::from_millis(1_501), "the pause did not grow");
+        together[1].throttled(Some(secs(40)));
+        assert_eq!(budget.status().paused_for, Some(secs(40)), "what BC asks for holds, whoever was told");
+        for _ in 0..=SUCCESSES_PER_PLACE {
+            together[2].answered();
+        }
+        assert_eq!(budget.status().places, 2, "an answer from before is no sign of recovery");
+        assert_eq!(budget.status().throttled, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_until_a_request_goes_through() {
+        let budget = Budget::new(4, 1_000);
+        let mut nominal = 1_000;
+        for _ in 0..8 {
+            permit(&budget).await.throttled(Some(Duration::ZERO));
+            let paused = budget.status().paused_for.unwrap();
+            assert!(paused >= Duration::from_millis(nominal / 2), "{paused:?} of {nominal} ms");
+            assert!(paused <= Duration::from_millis(nominal * 3 / 2 + 1).min(PAUSES.max), "{paused:?} of {nominal} ms");
+            nominal = (nominal * 2).min(60_000);
+        }
+        permit(&budget).await.answered();
+        permit(&budget).await.throttled(None);
+        assert!(budget.status().paused_for.unwrap() <= Duration::from_millis(1_501));
+    }
+}

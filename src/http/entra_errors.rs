@@ -199,3 +199,155 @@ fn one_line(text: &str) -> String {
     let first = first.split_once(" Trace ID:").map_or(first, |(told, _)| told);
     first.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, body: &str) -> AuthError {
+        let status = StatusCode::from_u16(status).unwrap();
+        refusal(status, None, body.as_bytes(), "a token for application a in tenant t", str::to_owned)
+    }
+
+    fn with_code(status: u16, error: &str, code: u32) -> AuthError {
+        refused(status, &format!(r#"{{"error":"{error}","error_codes":[{code}]}}"#))
+    }
+
+    /// Every number that is known, with what it means, where nothing but the number speaks.
+    #[test]
+    fn each_code_has_its_meaning() {
+        use Trouble::{
+            AppUnknown, ConditionalAccess, Consent, Credentials, Other, TenantOrEndpoint, Throttled, Unavailable,
+        };
+        let expected: &[(&[u32], AuthErrorKind, Trouble)] = &[
+            (&[70_002, 7_000_215, 7_000_218, 7_000_222], Permanent, Credentials),
+            (&[50_012, 50_027, 700_024, 700_027, 700_030, 900_384], Permanent, Credentials),
+            (&[70_021, 700_211, 700_213, 700_229, 7_002_138], Permanent, Credentials),
+            (&[70_001, 90_099, 700_011, 700_016, 7_000_112, 7_000_229], Permanent, AppUnknown),
+            (&[90_002, 90_019, 50_059, 50_128, 50_194, 900_023], Permanent, TenantOrEndpoint),
+            (&[90_124, 90_130, 9_001_023, 500_011, 50_001, 650_052], Permanent, TenantOrEndpoint),
+            (&[70_011, 28_002, 700_022, 700_023, 90_038, 900_382, 900_432], Permanent, TenantOrEndpoint),
+            (&[650_056, 650_057, 65_005, 65_001, 90_094], Permanent, Consent),
+            (&[53_003, 530_032, 500_021, 500_022], Permanent, ConditionalAccess),
+            (&[900_144, 90_014, 9_002_313, 50_000, 90_036], Permanent, Other),
+            (&[50_196, 90_055], Transient, Throttled),
+            (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087], Transient, Unavailable),
+        ];
+        let mut codes = Vec::new();
+        for (group, kind, trouble) in expected {
+            for code in *group {
+                let error = with_code(400, "something_new", *code);
+                assert_eq!((error.kind, error.trouble, error.code), (*kind, *trouble, Some(*code)), "{code}");
+                assert!(error.fix.ends_with('.') && error.fix.len() > 20, "{code}: {}", error.fix);
+                codes.push(*code);
+            }
+        }
+        let mut known: Vec<u32> = MEANINGS.iter().flat_map(|meaning| meaning.codes).copied().collect();
+        codes.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(codes, known);
+        known.dedup();
+        assert_eq!(codes, known, "a number stands in one row only");
+    }
+
+    /// Status and `error` go before the numbers: Microsoft asks programs not to rely on those.
+    #[test]
+    fn status_and_error_decide_whether_to_ask_again() {
+        for (status, error, code, kind, trouble) in [
+            (401, "invalid_client", 7_000_215, Permanent, Trouble::Credentials),
+            (400, "invalid_client", 90_033, Permanent, Trouble::Unavailable),
+            (400, "temporarily_unavailable", 90_033, Transient, Trouble::Unavailable),
+            (400, "temporarily_unavailable", 1, Transient, Trouble::Unavailable),
+            (400, "unauthorized_client", 700_016, Permanent, Trouble::AppUnknown),
+            (400, "unauthorized_client", 1, Permanent, Trouble::AppUnknown),
+            (400, "invalid_scope", 1, Permanent, Trouble::TenantOrEndpoint),
+            (400, "invalid_resource", 500_011, Permanent, Trouble::TenantOrEndpoint),
+            (400, "invalid_request", 90_002, Permanent, Trouble::TenantOrEndpoint),
+            (400, "invalid_request", 1, Permanent, Trouble::Other),
+            (400, "unsupported_grant_type", 1, Permanent, Trouble::Other),
+            (400, "invalid_grant", 53_003, Permanent, Trouble::ConditionalAccess),
+            (400, "invalid_grant", 50_196, Permanent, Trouble::Throttled),
+            (400, "interaction_required", 1, Permanent, Trouble::ConditionalAccess),
+            (400, "something_new", 1, Permanent, Trouble::Other),
+            (429, "invalid_client", 7_000_215, Transient, Trouble::Throttled),
+            (408, "x", 1, Transient, Trouble::Unavailable),
+            (500, "invalid_client", 1, Transient, Trouble::Unavailable),
+            (503, "x", 90_006, Transient, Trouble::Unavailable),
+        ] {
+            let found = with_code(status, error, code);
+            assert_eq!((found.kind, found.trouble), (kind, trouble), "{status} {error} {code}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_entras_is_still_explained() {
+        for (status, kind, trouble) in [
+            (302, Permanent, Trouble::TenantOrEndpoint),
+            (404, Permanent, Trouble::TenantOrEndpoint),
+            (403, Permanent, Trouble::Other),
+            (407, Permanent, Trouble::Other),
+            (429, Transient, Trouble::Throttled),
+            (502, Transient, Trouble::Unavailable),
+        ] {
+            for body in ["", "<html>no</html>", "[]", "null", "{}", r#"{"error":7,"error_codes":"x","trace_id":[]}"#] {
+                let error = refused(status, body);
+                assert_eq!((error.kind, error.trouble, error.code), (kind, trouble, None), "{status} {body}");
+                assert_eq!(
+                    error.summary,
+                    format!("Entra ID refused a token for application a in tenant t (HTTP {status})")
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_message_reads_alone_and_carries_what_support_asks_for() {
+        let error = refused(
+            401,
+            r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Trace ID: t-1 Correlation ID: c-1 Timestamp: 2026-01-02 03:04:05Z","error_codes":[7000215],"timestamp":"2026-01-02 03:04:05Z","trace_id":"t-1","correlation_id":"c-1"}"#,
+        );
+        assert_eq!(
+            error.to_string(),
+            "Entra ID refused a token for application a in tenant t (HTTP 401, invalid_client): \
+             AADSTS7000215: Invalid client secret provided. \
+             Set the secret's value (not its id) of this very application; look for blanks or line breaks copied along. \
+             For Microsoft's support: trace id t-1, correlation id c-1, timestamp 2026-01-02 03:04:05Z"
+        );
+        assert!(!refused(400, "{}").to_string().contains("support:"));
+    }
+
+    #[test]
+    fn the_number_is_also_found_in_the_description() {
+        for (description, code) in [
+            ("AADSTS700016: no such application", Some(700_016)),
+            ("Error: AADSTS90002", Some(90_002)),
+            ("AADSTS: what", None),
+            ("AADSTS99999999999999: what", None),
+            ("AADSTS1234567: unknown", Some(1_234_567)),
+            ("nothing", None),
+        ] {
+            let error = refused(400, &format!(r#"{{"error_description":"{description}"}}"#));
+            assert_eq!(error.code, code, "{description}");
+        }
+        let error = refused(400, r#"{"error_codes":[1,700016,90002]}"#);
+        assert_eq!(error.code, Some(700_016), "the first that is known");
+    }
+
+    #[test]
+    fn foreign_text_is_one_bounded_line() {
+        let long = "x".repeat(5_000);
+        let error = refused(400, &format!(r#"{{"error_description":"a\u001b[31m\tb{long}\r\nTrace ID: 1"}}"#));
+        assert!(!error.summary.contains(char::is_control));
+        assert!(error.summary.len() < 800, "{}", error.summary.len());
+        assert!(!error.summary.contains("Trace"));
+    }
+
+    #[test]
+    fn throttling_says_how_long() {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let wait = |retry_after| refusal(status, retry_after, b"slow down", "x", str::to_owned).retry_after;
+        assert_eq!(wait(None), Some(Duration::from_mins(1)));
+        assert_eq!(wait(Some(Duration::from_secs(7))), Some(Duration::from_secs(7)));
+        assert_eq!(refused(500, "").retry_after, None);
+    }
+}

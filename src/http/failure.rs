@@ -25,7 +25,7 @@ pub enum SendError {
         to: Origin,
         /// What stood in the way.
         cause: NotSentCause,
-        /// The causes as the libraries told them, outermost first.
+        /// The innermost cause as the libraries tell it.
         text: String,
     },
     /// The request, or a part of it, left; no status came back.
@@ -35,7 +35,7 @@ pub enum SendError {
         to: Origin,
         /// Whether the time allowed for it ran out.
         timed_out: bool,
-        /// The causes as the libraries told them, outermost first.
+        /// The innermost cause as the libraries tell it.
         text: String,
     },
     /// The answer began and did not end.
@@ -49,7 +49,7 @@ pub enum SendError {
         received: usize,
         /// Whether the time allowed for it ran out.
         timed_out: bool,
-        /// The causes as the libraries told them, outermost first.
+        /// The innermost cause as the libraries tell it.
         text: String,
     },
     /// The answer is longer than the client is willing to hold.
@@ -112,7 +112,7 @@ impl SendError {
     }
 
     /// Sorts the error of a request that got no status.
-    pub(super) fn before_status(to: Origin, error: reqwest::Error) -> Self {
+    pub(super) fn before_status(to: Origin, error: &reqwest::Error) -> Self {
         let timed_out = error.is_timeout();
         let not_sent = error.is_connect() || error.is_builder();
         let cause = if error.is_dns() {
@@ -120,50 +120,49 @@ impl SendError {
         } else if timed_out {
             NotSentCause::TimedOut
         } else {
-            cause_in(&error)
+            cause_in(error)
         };
         let text = told(error);
         if not_sent { Self::NotSent { to, cause, text } } else { Self::NoAnswer { to, timed_out, text } }
     }
 
     /// Sorts the error of an answer whose body did not arrive completely.
-    pub(super) fn within_body(to: Origin, status: StatusCode, received: usize, error: reqwest::Error) -> Self {
+    pub(super) fn within_body(to: Origin, status: StatusCode, received: usize, error: &reqwest::Error) -> Self {
         Self::CutOff { to, status, received, timed_out: error.is_timeout(), text: told(error) }
     }
 }
 
-/// Looks for the cause in the chain of errors, also inside the ones that `io::Error` wraps without naming as source.
+/// Looks for what stood in the way along the chain of causes.
 fn cause_in(error: &reqwest::Error) -> NotSentCause {
-    let mut next: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(inner) = next {
-        if inner.is::<rustls::Error>() {
+    for cause in causes(error) {
+        if cause.is::<rustls::Error>() {
             return NotSentCause::Tls;
         }
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            if io.get_ref().and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()).is_some() {
-                return NotSentCause::Tls;
-            }
-            if io.kind() == io::ErrorKind::ConnectionRefused {
-                return NotSentCause::Refused;
-            }
+        if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return NotSentCause::Refused;
         }
-        next = inner.source();
     }
     NotSentCause::Other
 }
 
-/// The chain of causes in one line, without the URL: its query may hold personal data.
-fn told(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let part = cause.to_string();
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        next = cause.source();
+/// The innermost cause: what lies above it names the layers of the libraries, and the URL, whose query may hold
+/// personal data.
+pub(super) fn told(error: &reqwest::Error) -> String {
+    match causes(error).last() {
+        Some(cause) => cause.to_string(),
+        None => "the request or the client's settings are invalid".to_owned(),
     }
-    text
+}
+
+/// What is below an error, from the outside in.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(below(error), |cause| below(*cause))
+}
+
+/// The next error of a chain. An `io::Error` does not name the error that it wraps as its source, but the one below.
+fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }

@@ -35,3 +35,6 @@ pub use response::Response;
 pub use retry::{Delays, RetryPolicy};
 pub use session::{ReadError, ReadyError, Session, Slot};
 pub use token::{Claims, Token};
+
+#[cfg(test)]
+mod loopback;

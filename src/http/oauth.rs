@@ -43,6 +43,14 @@ const TRANSIENT_FAILURE_STANDS: Duration = Duration::from_secs(5);
 /// A token that a server turned down is replaced at most this often: a second refusal is not the token's fault.
 const BETWEEN_INVALIDATIONS: Duration = Duration::from_mins(1);
 
+/// How a token is asked for while there is none: long enough for Entra ID's usual minute after throttling.
+const RETRY: RetryPolicy = RetryPolicy {
+    attempts: 4,
+    initial: Duration::from_secs(1),
+    max: Duration::from_secs(10),
+    patience: Duration::from_mins(5),
+};
+
 /// Which application asks where, for what.
 #[derive(Debug)]
 pub struct AppRegistration {
@@ -85,19 +93,20 @@ struct Failure {
 }
 
 impl TokenSource {
-    /// A source that has asked nothing yet. `retry` holds for requests made while there is no valid token.
+    /// A source that has asked nothing yet.
     ///
     /// # Errors
     /// When the login address is not `https`, nor `http` to a loopback address.
-    pub fn new(
-        client: HttpClient,
-        app: AppRegistration,
-        retry: RetryPolicy,
-        clock: SharedClock,
-    ) -> Result<Self, Refusal> {
+    pub fn new(client: HttpClient, app: AppRegistration, clock: SharedClock) -> Result<Self, Refusal> {
         let endpoint = token_endpoint(&app.login_url, &app.tenant)?;
         let (flight, held, requests) = Default::default();
-        Ok(Self { client, app, endpoint, retry, clock, flight, held, requests })
+        Ok(Self { client, app, endpoint, retry: RETRY, clock, flight, held, requests })
+    }
+
+    /// The same with another policy for the requests made while there is no valid token.
+    #[must_use]
+    pub fn with_retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
     }
 
     /// A token that is valid now.
@@ -320,4 +329,235 @@ struct Granted {
     token_type: String,
     expires_in: u64,
     access_token: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::http::client::ClientOptions;
+    use crate::http::loopback::{self, Reply, Server};
+
+    const QUICK: RetryPolicy =
+        RetryPolicy { attempts: 3, initial: Duration::from_millis(1), max: Duration::from_millis(2), ..RETRY };
+
+    fn source(login_url: &Url) -> TokenSource {
+        let app = AppRegistration {
+            login_url: login_url.clone(),
+            tenant: "contoso.example".to_owned(),
+            client_id: "app".to_owned(),
+            scope: "https://api.example/.default".to_owned(),
+            credential: Credential::Secret(SecretString::from("canary/1+2")),
+        };
+        let client = HttpClient::new(&ClientOptions::default()).unwrap();
+        TokenSource::new(client, app, Arc::new(SystemClock)).unwrap().with_retry(QUICK)
+    }
+
+    fn grant(token: &str) -> Reply {
+        Reply::ok(&format!(
+            r#"{{"token_type":"Bearer","expires_in":3599,"ext_expires_in":9,"access_token":"{token}"}}"#
+        ))
+    }
+
+    fn refusal(status: u16, error: &str) -> Reply {
+        Reply::status(status, &[], &format!(r#"{{"error":"{error}"}}"#))
+    }
+
+    fn shown(token: &Token) -> String {
+        token.bearer().to_str().unwrap().to_owned()
+    }
+
+    /// A token `age` seconds into a life of an hour.
+    fn token_aged(age: u64) -> Token {
+        Token::new("old", Instant::now() - Duration::from_secs(age), Duration::from_hours(1)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_request_is_what_entra_documents() {
+        let server = Server::start(|_, _| grant("t")).await;
+        let source = source(&server.url.join("login/?x=1#y").unwrap());
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer t");
+        let seen = &server.seen()[0];
+        assert!(seen.starts_with("POST /login/contoso.example/oauth2/v2.0/token HTTP/1.1\r\n"), "{seen}");
+        assert_eq!(loopback::header(seen, "content-type"), Some("application/x-www-form-urlencoded"));
+        let body = seen.split_once("\r\n\r\n").unwrap().1;
+        assert_eq!(
+            body,
+            "grant_type=client_credentials&client_id=app&scope=https%3A%2F%2Fapi.example%2F.default\
+             &client_secret=canary%2F1%2B2"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hundred_callers_make_one_request() {
+        let server = Server::start(|n, _| grant(&format!("t{n}"))).await;
+        let source = source(&server.url);
+        let tokens = join_all((0..100).map(|_| source.token())).await;
+        assert!(tokens.into_iter().all(|token| shown(&token.unwrap()) == "Bearer t0"));
+        assert_eq!((source.requests(), server.seen().len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn callers_that_waited_share_a_failure_too() {
+        let server = Server::start(|_, _| refusal(503, "x")).await;
+        let source = source(&server.url);
+        let errors = join_all((0..100).map(|_| source.token())).await;
+        assert!(errors.into_iter().all(|error| error.unwrap_err().kind == AuthErrorKind::Transient));
+        assert_eq!(source.requests(), u64::from(QUICK.attempts));
+    }
+
+    #[tokio::test]
+    async fn whoever_gives_up_leaves_the_request_to_the_next() {
+        let server = Server::start(|n, _| if n == 0 { Reply::Hang(Vec::new()) } else { grant("t") }).await;
+        let source = source(&server.url);
+        let impatient = tokio::time::timeout(Duration::from_millis(50), source.token());
+        let (given_up, token) = tokio::join!(impatient, source.token());
+        assert!(given_up.is_err());
+        assert_eq!(shown(&token.unwrap()), "Bearer t");
+    }
+
+    #[tokio::test]
+    async fn transient_failures_are_repeated_until_there_is_a_token() {
+        let server = Server::start(|n, _| match n {
+            0 => Reply::close(),
+            1 => Reply::status(500, &[], "<html>"),
+            _ => grant("t"),
+        })
+        .await;
+        let source = source(&server.url);
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer t");
+        assert_eq!(source.requests(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_permanent_failure_is_not_asked_for_twice() {
+        let server = Server::start(|n, _| if n == 0 { refusal(401, "invalid_client") } else { grant("t") }).await;
+        let source = source(&server.url);
+        for _ in 0..3 {
+            let error = source.token().await.unwrap_err();
+            assert_eq!((error.kind, error.trouble), (AuthErrorKind::Permanent, Trouble::Credentials));
+        }
+        assert_eq!(source.requests(), 1);
+        let stands = source.held().failure.as_ref().unwrap().stands_until - Instant::now();
+        assert!(stands > FAILURE_STANDS / 2 && stands <= FAILURE_STANDS);
+
+        source.held().failure.as_mut().unwrap().stands_until = Instant::now();
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer t");
+        assert_eq!(source.requests(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_before_it_ends() {
+        let server = Server::start(|_, _| grant("new")).await;
+        let source = source(&server.url);
+        source.keep(token_aged(3_200));
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer old");
+        assert_eq!(source.requests(), 0);
+        source.keep(token_aged(3_310));
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer new");
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer new");
+        assert_eq!(source.requests(), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_waits_for_a_renewal() {
+        let server = Server::start(|_, _| grant("new")).await;
+        let source = source(&server.url);
+        source.keep(token_aged(3_400));
+        let _somebody_is_asking = source.flight.lock().await;
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer old");
+        assert_eq!(source.requests(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_old_token_serves_while_a_renewal_fails() {
+        for status in [401, 503] {
+            let server = Server::start(move |_, _| refusal(status, "invalid_client")).await;
+            let source = source(&server.url);
+            source.keep(token_aged(3_400));
+            for _ in 0..3 {
+                assert_eq!(shown(&source.token().await.unwrap()), "Bearer old");
+            }
+            assert_eq!(source.requests(), 1, "and it is not asked for again at once");
+
+            source.held().token = Some(Arc::new(token_aged(3_601)));
+            assert!(source.token().await.is_err(), "but not when it has ended");
+            assert!(source.requests() > 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_turned_down_is_replaced_once_a_minute_at_most() {
+        let server = Server::start(|n, _| grant(&format!("t{n}"))).await;
+        let source = source(&server.url);
+        let first = source.token().await.unwrap();
+        assert!(source.invalidate(&first));
+        assert!(source.invalidate(&first), "the others that held it are told to try another one, too");
+        let second = source.token().await.unwrap();
+        assert_eq!(shown(&second), "Bearer t1");
+        assert!(source.invalidate(&first), "there is another one by now");
+        assert!(!source.invalidate(&second));
+        assert!(Arc::ptr_eq(&source.token().await.unwrap(), &second));
+
+        source.held().invalidated_at = Some(Instant::now() - BETWEEN_INVALIDATIONS);
+        assert!(source.invalidate(&second));
+        assert_eq!(shown(&source.token().await.unwrap()), "Bearer t2");
+        assert_eq!(source.requests(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_success_without_a_usable_token_is_a_failure() {
+        for body in [
+            "",
+            "<html>Please log in</html>",
+            r#"{"token_type":"Bearer","expires_in":3599}"#,
+            r#"{"token_type":"Bearer","access_token":"canary"}"#,
+            r#"{"token_type":"mac","expires_in":3599,"access_token":"canary"}"#,
+            r#"{"token_type":"Bearer","expires_in":3599,"access_token":"canary\n"}"#,
+        ] {
+            let server = Server::start(move |_, _| Reply::ok(body)).await;
+            let error = source(&server.url).token().await.unwrap_err();
+            assert_eq!((error.kind, error.trouble), (AuthErrorKind::Transient, Trouble::TenantOrEndpoint), "{body}");
+            assert!(!format!("{error} {error:?}").contains("canary"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_error_and_no_debug_shows_the_secret() {
+        // An Entra ID that repeats everything it was sent.
+        let echo = |_: usize, request: &str| {
+            let told = request.lines().last().unwrap_or_default();
+            let body =
+                format!(r#"{{"error":"{told}","error_description":"canary/1+2 {told}","trace_id":"canary/1+2"}}"#);
+            Reply::status(400, &[], &body)
+        };
+        let server = Server::start(echo).await;
+        let source = source(&server.url);
+        let error = source.token().await.unwrap_err();
+        assert!(error.summary.contains("client_id=app"), "the echo arrived: {error}");
+        assert!(!format!("{error} {error:?} {source:?} {:?} {:?}", source.app, source.request()).contains("canary"));
+
+        let gone = Server::start(|_, _| Reply::close()).await;
+        let error = self::source(&gone.url).token().await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+
+    #[tokio::test]
+    async fn nothing_but_https_and_loopback_is_asked_for_a_token() {
+        for (login_url, refused) in [
+            ("https://login.example", false),
+            ("http://127.0.0.1:1/", false),
+            ("http://login.example", true),
+            ("ftp://login.example", true),
+            ("data:,x", true),
+        ] {
+            let found = token_endpoint(&Url::parse(login_url).unwrap(), "t");
+            assert_eq!(found.is_err(), refused, "{login_url}");
+        }
+        let endpoint = token_endpoint(&Url::parse("https://login.example").unwrap(), "../evil?x#y").unwrap();
+        assert_eq!(endpoint.as_str(), "https://login.example/..%2Fevil%3Fx%23y/oauth2/v2.0/token");
+    }
 }

@@ -26,6 +26,8 @@ pub struct Response {
     pub elapsed: Duration,
     /// The id under which the request can be found in the server's telemetry.
     pub client_request_id: Uuid,
+    /// Whether this is a 401 after which the next [`Session::ready`](super::Session::ready) brings another token to try.
+    pub another_token: bool,
 }
 
 impl Response {
@@ -82,6 +84,7 @@ mod tests {
             body: Bytes::from_static(b"canary"),
             elapsed: Duration::ZERO,
             client_request_id: Uuid::nil(),
+            another_token: false,
         }
     }
 
