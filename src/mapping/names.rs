@@ -214,10 +214,14 @@ impl<'b> Around<'_, 'b> {
         }
     }
 
-    /// The column `name` with its attributes.
+    /// The column `name` with its attributes. A column whose name is no identifier is `record['Account No.']`.
     fn path(self, name: &str) -> Named {
-        let mut path = vec![name.to_owned()];
-        let mut steps = 1;
+        let quoted = match (name, self.after(1), self.after(2), self.after(3)) {
+            ("record", Some(Kind::Sign("[")), Some(Kind::Text(column)), Some(Kind::Sign("]"))) => Some(column),
+            _ => None,
+        };
+        let mut path = vec![quoted.unwrap_or(name).to_owned()];
+        let mut steps = if quoted.is_some() { 4 } else { 1 };
         while let (Some(Kind::Sign(".")), Some(Kind::Name(attribute))) = (self.after(steps), self.after(steps + 1)) {
             path.push(attribute.to_owned());
             steps += 2;
@@ -300,6 +304,7 @@ mod tests {
             ("country in ['US', other] and not closed", vec!["country", "other", "closed"]),
             ("a is divisibleby b", vec!["a", "b"]),
             ("range(3) | join(sep)", vec!["sep"]),
+            ("record['Account No.'].x ~ record[\"ü\"] ~ record", vec!["Account No..x", "ü", "record"]),
         ] {
             assert_eq!(columns(source), expected, "{source}");
         }
