@@ -8,7 +8,7 @@ use super::expression::{Expression, compile};
 use super::filters::Settings;
 use super::lines::Lines;
 use super::mapped::Mapping;
-use super::reference::{Form, parts};
+use super::reference::{Form, Parts, parts};
 use super::rules;
 use super::scan::scan;
 use super::spec::{ColumnUse, CompileError, LinesMapping, MappingSpec, Mistake, NameUse, Place};
@@ -113,56 +113,55 @@ impl Compiler {
     }
 
     fn target(&mut self, schema: PropertySchema, source: &str, place: &Place) -> Option<Target> {
-        let tokens = scan(source);
-        let wanted = match parts(&tokens) {
-            None => {
-                let expression = self.expression(source, 0, place)?;
-                if let Expression::Constant(value) = &expression
-                    && let Err(problem) = normalise(&schema, value.clone(), &Locale::default())
-                {
-                    self.fail(place.clone(), Mistake::new(problem.message));
-                    return None;
-                }
-                Wanted::Value(expression)
-            }
+        let wanted = match parts(&scan(source)) {
+            None => self.value(&schema, source, place)?,
+            Some(Ok(parts)) => self.reference(&schema, parts, source, place)?,
             Some(Err(mistake)) => {
                 self.fail(place.clone(), mistake);
                 return None;
             }
-            Some(Ok(parts)) => {
-                let (name, range) = parts.scope;
-                if !matches!(schema.kind, Kind::Guid | Kind::Unknown) {
-                    let twin = schema.name.replace("Number", "Id").replace("Code", "Id");
-                    let hint = if twin == schema.name {
-                        "give the value itself".to_owned()
-                    } else {
-                        format!("map `{twin}` instead")
-                    };
-                    self.fail(
-                        place.clone(),
-                        Mistake::new(format!("it stands for an id, but `{}` is none", schema.name)).hint(hint),
-                    );
-                    return None;
-                }
-                let used = NameUse { name: name.to_owned(), place: place.clone(), range: range.clone() };
-                let key = self.expression(&source[parts.key.clone()], parts.key.start, place);
-                match parts.form {
-                    Form::Link => {
-                        self.uses.jobs.push(used);
-                        Wanted::Link { job: name.to_owned(), key: key? }
-                    }
-                    Form::Lookup => {
-                        let Some(code) = lookup_property(name) else {
-                            self.fail(place.clone(), no_lookup(name).at(range));
-                            return None;
-                        };
-                        self.uses.lookups.push(used);
-                        Wanted::Lookup { set: name.to_owned(), code, key: key? }
-                    }
-                }
-            }
         };
         Some(Target { schema, wanted })
+    }
+
+    fn value(&mut self, schema: &PropertySchema, source: &str, place: &Place) -> Option<Wanted> {
+        let expression = self.expression(source, 0, place)?;
+        // What is wrong with a constant is wrong for every record.
+        if let Expression::Constant(value) = &expression
+            && let Err(problem) = normalise(schema, value.clone(), &Locale::default())
+        {
+            self.fail(place.clone(), Mistake::new(problem.message));
+            return None;
+        }
+        Some(Wanted::Value(expression))
+    }
+
+    fn reference(&mut self, schema: &PropertySchema, parts: Parts<'_>, source: &str, place: &Place) -> Option<Wanted> {
+        let Parts { form, scope: (name, range), key } = parts;
+        if !matches!(schema.kind, Kind::Guid | Kind::Unknown) {
+            let mistake = Mistake::new(format!("it stands for an id, but `{}` is none", schema.name));
+            let twin = schema.name.replace("Number", "Id").replace("Code", "Id");
+            let hint = if twin == schema.name { "give the value itself" } else { &format!("map `{twin}` instead") };
+            self.fail(place.clone(), mistake.hint(hint));
+            return None;
+        }
+        let name = name.to_owned();
+        let used = NameUse { name: name.clone(), place: place.clone(), range: range.clone() };
+        let key = self.expression(&source[key.clone()], key.start, place);
+        match form {
+            Form::Link => {
+                self.uses.jobs.push(used);
+                Some(Wanted::Link { job: name, key: key? })
+            }
+            Form::Lookup => {
+                let Some(code) = lookup_property(&name) else {
+                    self.fail(place.clone(), no_lookup(&name).at(range));
+                    return None;
+                };
+                self.uses.lookups.push(used);
+                Some(Wanted::Lookup { set: name, code, key: key? })
+            }
+        }
     }
 
     /// Compiles `source`, which begins at the byte `offset` of the text at `place`.

@@ -32,7 +32,15 @@ pub(super) enum Expression {
 pub(super) struct Computed {
     source: String,
     program: minijinja::Expression<'static, 'static>,
-    reads: Vec<Vec<String>>,
+    reads: Vec<Read>,
+}
+
+/// A column, or something inside it, that an expression reads.
+#[derive(Debug)]
+struct Read {
+    path: Vec<String>,
+    /// Whether it may be missing, because the expression says what holds then.
+    optional: bool,
 }
 
 /// A compiled expression and the columns that it names.
@@ -65,7 +73,9 @@ pub(super) fn compile(source: &str, settings: &Arc<Settings>) -> Result<Compiled
             Err(message) => Err(vec![Mistake::new(message)]),
         };
     }
-    let reads = columns.iter().map(|column| column.path.clone()).collect();
+    let guarded = |path: &[String]| columns.iter().any(|column| column.guarded && column.path == path);
+    let read = |column: &Named| Read { path: column.path.clone(), optional: guarded(&column.path) };
+    let reads = columns.iter().map(read).collect();
     Ok((Expression::Computed(Computed { source: source.to_owned(), program, reads }), columns))
 }
 
@@ -160,7 +170,7 @@ impl Expression {
             Self::Computed(computed) => computed.reads.as_slice(),
             _ => &[],
         };
-        reads.iter().filter_map(|path| path.first())
+        reads.iter().filter_map(|read| read.path.first())
     }
 }
 
@@ -171,28 +181,28 @@ fn missing(path: &[String]) -> String {
 impl Computed {
     fn evaluate(&self, row: &Row<'_>) -> Result<Value, String> {
         let scope = row.scope();
-        let names = || self.reads.iter().filter_map(|path| path.first());
-        if let Some(column) = names().find(|column| scope.is_too_precise(column)) {
-            return Err(format!("`{column}` has more than 15 significant digits: use the column alone"));
+        for Read { path, optional } in &self.reads {
+            // Without this, `status == 'open'` would be plainly false when the source has no `status` any more.
+            if !optional && matches!(row.find(path), Found::Missing) {
+                return Err(missing(path));
+            }
+            if let Some(column) = path.first().filter(|column| scope.is_too_precise(column)) {
+                return Err(format!("`{column}` has more than 15 significant digits: use the column alone"));
+            }
         }
-        let absent = || self.reads.iter().find(|path| matches!(row.find(path), Found::Missing));
         match self.program.eval(minijinja::Value::from_dyn_object(Arc::clone(scope))) {
-            Ok(value) if value.is_undefined() => absent().map_or(Ok(Value::Null), |path| Err(missing(path))),
             Ok(value) => from_engine(&value).map_err(ToOwned::to_owned),
-            Err(error) => Err(match absent() {
-                Some(path) => missing(path),
-                None => failure(&self.source, &error, &self.about(row)),
-            }),
+            Err(error) => Err(failure(&self.source, &error, &self.about(row))),
         }
     }
 
     /// What the columns are, for a message: " (`a` is text, `b` is null)".
     fn about(&self, row: &Row<'_>) -> String {
-        let kind = |path: &Vec<String>| match row.find(path) {
+        let kind = |read: &Read| match row.find(&read.path) {
             Found::Value(value) => value.kind(),
             Found::Null | Found::Missing => "null",
         };
-        let kinds: BTreeMap<String, &str> = self.reads.iter().map(|path| (path.join("."), kind(path))).collect();
+        let kinds: BTreeMap<String, &str> = self.reads.iter().map(|read| (read.path.join("."), kind(read))).collect();
         let shown = kinds.iter().map(|(name, kind)| format!("`{name}` is {kind}")).collect::<Vec<_>>().join(", ");
         if kinds.values().any(|kind| *kind == "null") {
             format!(" ({shown}); say what holds for null, e.g. `… | default('')`")
@@ -272,6 +282,8 @@ mod tests {
             ("'big' if price > 10 else 'small'", r#""big""#),
             ("name if no > 7", "null"),
             ("none_such | default('x')", r#""x""#),
+            ("none_such if none_such is defined else 'x'", r#""x""#),
+            ("'x' if none_such is not none else 'y'", r#""y""#),
             ("list | map(attribute='q') | sum", "3.5"),
             ("list[0].q", "1"),
             ("record['Account No.']", "12345678901234567.89"),
@@ -311,6 +323,9 @@ mod tests {
         for (source, expected) in [
             ("b", "column `b` is missing"),
             ("'x' ~ b", "column `b` is missing"),
+            ("b == 'x'", "column `b` is missing"),
+            ("b or 'x'", "column `b` is missing"),
+            ("a if a else b", "column `b` is missing"),
             ("a.b | upper", "column `a.b` is missing"),
             ("a * 2.5", "`a * 2.5` cannot be computed with these values (`a` is text)"),
             ("a | int", "`a | int` cannot be computed with these values (`a` is text)"),

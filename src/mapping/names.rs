@@ -101,6 +101,8 @@ pub(super) struct Named {
     pub(super) range: Range<usize>,
     /// How many tokens the whole path takes.
     pub(super) tokens: usize,
+    /// Whether the expression says here what holds when the column is missing: `… | default(…)`, `… is defined`.
+    pub(super) guarded: bool,
 }
 
 /// The columns that `tokens` name, and everything that is wrong with the other names.
@@ -226,7 +228,13 @@ impl<'b> Around<'_, 'b> {
             path.push(attribute.to_owned());
             steps += 2;
         }
-        Named { path, range: self.tokens[self.index].range.clone(), tokens: steps }
+        let defaulted = self.after(steps) == Some(Kind::Sign("|"))
+            && matches!(self.after(steps + 1), Some(Kind::Name("default" | "d")));
+        let test = if self.after(steps + 1) == Some(Kind::Name("not")) { steps + 2 } else { steps + 1 };
+        let tested = self.after(steps) == Some(Kind::Name("is"))
+            && matches!(self.after(test), Some(Kind::Name("defined" | "undefined" | "none")));
+        let guarded = defaulted || tested;
+        Named { path, range: self.tokens[self.index].range.clone(), tokens: steps, guarded }
     }
 
     /// The `n`th argument of a call, counted from 0, when the arguments up to it are all literals.
