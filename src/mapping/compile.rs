@@ -1,7 +1,6 @@
 //! From configuration to mapping: every mistake that can be found without data.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,13 +8,14 @@ use super::expression::{Expression, compile};
 use super::filters::Settings;
 use super::lines::Lines;
 use super::mapped::Mapping;
-use super::reference::{Form, parts};
+use super::reference::{Form, Parts, parts};
+use super::rules;
 use super::scan::scan;
 use super::spec::{ColumnUse, CompileError, LinesMapping, MappingSpec, Mistake, NameUse, Place};
 use super::target::{Target, Wanted};
 use crate::model::Fingerprint;
 use crate::schema::{
-    Access, EntitySchema, Kind, NORMALISER_VERSION, PropertySchema, Rule, closest, standard, standard_sets,
+    EntitySchema, Kind, Locale, NORMALISER_VERSION, PropertySchema, Rule, closest, normalise, standard, standard_sets,
 };
 
 impl Mapping {
@@ -26,7 +26,7 @@ impl Mapping {
         let schema = compiler.schema(spec);
         let properties = compiler.targets(&schema, &spec.fields, Place::Field);
         let create_only = compiler.targets(&schema, &spec.create_only, Place::CreateOnly);
-        compiler.check_header(spec, &schema, &create_only);
+        compiler.errors.extend(rules::header(spec, &schema));
         let condition = compiler.optional(spec.where_.as_deref(), &Place::Where);
         let total = compiler.optional(spec.total.as_deref(), &Place::Total).map(|total| (total_schema(), total));
         let header = std::mem::take(&mut compiler.uses);
@@ -103,8 +103,8 @@ impl Compiler {
         let mut targets = Vec::with_capacity(fields.len());
         for (name, source) in fields {
             let place = place(name.clone());
-            match property(schema, name, &place) {
-                Ok(property) => targets.extend(self.target(property.into_owned(), source, &place)),
+            match rules::property(schema, name, &place) {
+                Ok(property) => targets.extend(self.target(property, source, &place)),
                 Err(mistake) => self.fail(place, mistake),
             }
         }
@@ -113,47 +113,55 @@ impl Compiler {
     }
 
     fn target(&mut self, schema: PropertySchema, source: &str, place: &Place) -> Option<Target> {
-        let tokens = scan(source);
-        let wanted = match parts(&tokens) {
-            None => Wanted::Value(self.expression(source, 0, place)?),
+        let wanted = match parts(&scan(source)) {
+            None => self.value(&schema, source, place)?,
+            Some(Ok(parts)) => self.reference(&schema, parts, source, place)?,
             Some(Err(mistake)) => {
                 self.fail(place.clone(), mistake);
                 return None;
             }
-            Some(Ok(parts)) => {
-                let (name, range) = parts.scope;
-                if !matches!(schema.kind, Kind::Guid | Kind::Unknown) {
-                    let twin = schema.name.replace("Number", "Id").replace("Code", "Id");
-                    let hint = if twin == schema.name {
-                        "give the value itself".to_owned()
-                    } else {
-                        format!("map `{twin}` instead")
-                    };
-                    self.fail(
-                        place.clone(),
-                        Mistake::new(format!("it stands for an id, but `{}` is none", schema.name)).hint(hint),
-                    );
-                    return None;
-                }
-                let used = NameUse { name: name.to_owned(), place: place.clone(), range: range.clone() };
-                let key = self.expression(&source[parts.key.clone()], parts.key.start, place);
-                match parts.form {
-                    Form::Link => {
-                        self.uses.jobs.push(used);
-                        Wanted::Link { job: name.to_owned(), key: key? }
-                    }
-                    Form::Lookup => {
-                        let Some(code) = lookup_property(name) else {
-                            self.fail(place.clone(), no_lookup(name).at(range));
-                            return None;
-                        };
-                        self.uses.lookups.push(used);
-                        Wanted::Lookup { set: name.to_owned(), code, key: key? }
-                    }
-                }
-            }
         };
         Some(Target { schema, wanted })
+    }
+
+    fn value(&mut self, schema: &PropertySchema, source: &str, place: &Place) -> Option<Wanted> {
+        let expression = self.expression(source, 0, place)?;
+        // What is wrong with a constant is wrong for every record.
+        if let Expression::Constant(value) = &expression
+            && let Err(problem) = normalise(schema, value.clone(), &Locale::default())
+        {
+            self.fail(place.clone(), Mistake::new(problem.message));
+            return None;
+        }
+        Some(Wanted::Value(expression))
+    }
+
+    fn reference(&mut self, schema: &PropertySchema, parts: Parts<'_>, source: &str, place: &Place) -> Option<Wanted> {
+        let Parts { form, scope: (name, range), key } = parts;
+        if !matches!(schema.kind, Kind::Guid | Kind::Unknown) {
+            let mistake = Mistake::new(format!("it stands for an id, but `{}` is none", schema.name));
+            let twin = schema.name.replace("Number", "Id").replace("Code", "Id");
+            let hint = if twin == schema.name { "give the value itself" } else { &format!("map `{twin}` instead") };
+            self.fail(place.clone(), mistake.hint(hint));
+            return None;
+        }
+        let name = name.to_owned();
+        let used = NameUse { name: name.clone(), place: place.clone(), range: range.clone() };
+        let key = self.expression(&source[key.clone()], key.start, place);
+        match form {
+            Form::Link => {
+                self.uses.jobs.push(used);
+                Some(Wanted::Link { job: name, key: key? })
+            }
+            Form::Lookup => {
+                let Some(code) = lookup_property(&name) else {
+                    self.fail(place.clone(), no_lookup(&name).at(range));
+                    return None;
+                };
+                self.uses.lookups.push(used);
+                Some(Wanted::Lookup { set: name, code, key: key? })
+            }
+        }
     }
 
     /// Compiles `source`, which begins at the byte `offset` of the text at `place`.
@@ -182,109 +190,6 @@ impl Compiler {
         source.and_then(|source| self.expression(source, 0, place))
     }
 
-    /// What holds for a header as a whole: nothing twice, nothing missing, and something to match on.
-    fn check_header(&mut self, spec: &MappingSpec, schema: &EntitySchema, create_only: &[Target]) {
-        let mut seen = HashSet::new();
-        for (name, _) in &spec.fields {
-            if !seen.insert(name) {
-                self.fail(Place::Field(name.clone()), Mistake::new("it is mapped twice"));
-            }
-            if schema.property(name).is_some_and(|property| property.access == Access::Create) {
-                let mistake = Mistake::new(format!("`{name}` can only be written when the row is created"));
-                self.fail(Place::Field(name.clone()), mistake.hint("move it to the table `create_only`"));
-            }
-        }
-        for (name, _) in &spec.create_only {
-            if !seen.insert(name) {
-                self.fail(Place::CreateOnly(name.clone()), Mistake::new("it is mapped twice"));
-            }
-        }
-        for target in create_only.iter().filter(|target| target.schema.access == Access::Update) {
-            let name = &target.schema.name;
-            self.fail(
-                Place::CreateOnly(name.clone()),
-                Mistake::new(format!("`{name}` is refused when a row is created")),
-            );
-        }
-        self.check_exclusive(schema, &spec.fields, &spec.create_only, Place::Field);
-        if spec.creates {
-            self.check_creation(spec, schema);
-        }
-        for name in &spec.match_on {
-            self.check_match(spec, name);
-        }
-    }
-
-    fn check_creation(&mut self, spec: &MappingSpec, schema: &EntitySchema) {
-        let set = &schema.name;
-        if !schema.creatable {
-            let mistake = Mistake::new(format!("rows of {set} cannot be created through the API"));
-            self.fail(Place::Entity, mistake.hint("mode = \"update_only\""));
-        }
-        if spec.match_on.is_empty() {
-            let mistake =
-                Mistake::new("a job that creates rows needs `match_on`: how a row is found that is there already");
-            self.fail(
-                Place::MatchOn,
-                match schema.key_property {
-                    Some(key) => mistake.hint(format!("match_on = \"{key}\"")),
-                    None if schema.document => mistake.hint("match_on = \"externalDocumentNumber\""),
-                    None => mistake,
-                },
-            );
-        }
-        for (name, _) in &spec.fields {
-            if schema.property(name).is_some_and(|property| property.access == Access::Update) {
-                let mistake = Mistake::new(format!("`{name}` is refused when a row is created"));
-                self.fail(Place::Field(name.clone()), mistake.hint("a job with mode = \"update_only\" can map it"));
-            }
-        }
-        let mapped = |name: &&&str| spec.fields.iter().chain(&spec.create_only).any(|(mapped, _)| mapped == **name);
-        for group in schema.needed {
-            if group.iter().find(mapped).is_none() {
-                let names = group.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
-                self.fail(
-                    Place::Fields,
-                    Mistake::new(format!("{names} is not mapped; without it no row of {set} can be created")),
-                );
-            }
-        }
-    }
-
-    fn check_match(&mut self, spec: &MappingSpec, name: &str) {
-        let mapped = || spec.fields.iter().chain(&spec.create_only);
-        match mapped().find(|(mapped, _)| mapped == name) {
-            None => {
-                let mistake = Mistake::new(format!("`{name}` is matched on, but not mapped"));
-                self.fail(Place::MatchOn, mistake.meant(closest(name, mapped().map(|(mapped, _)| mapped.as_str()))));
-            }
-            Some((_, source)) if parts(&scan(source)).is_some() => {
-                let mistake =
-                    Mistake::new(format!("`{name}` cannot be matched on: it stands for a row that is not known yet"));
-                self.fail(Place::MatchOn, mistake.hint("match on a property with a value, such as a number"));
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// Of properties that say one thing in two ways only one may be mapped.
-    fn check_exclusive(
-        &mut self,
-        schema: &EntitySchema,
-        fields: &[(String, String)],
-        more: &[(String, String)],
-        place: fn(String) -> Place,
-    ) {
-        for group in schema.exclusive {
-            let both = fields.iter().chain(more).map(|(name, _)| name).filter(|name| group.contains(&name.as_str()));
-            let both: Vec<&String> = both.collect();
-            if let [first, second, ..] = both.as_slice() {
-                let mistake = Mistake::new(format!("`{first}` and `{second}` say the same in two ways"));
-                self.fail(place((*second).clone()), mistake.hint("map one of them"));
-            }
-        }
-    }
-
     fn lines(&mut self, spec: &LinesMapping, header: &EntitySchema) -> Option<Lines> {
         let schema = match header.lines {
             Some(lines) if lines.set != spec.entity => {
@@ -300,28 +205,10 @@ impl Compiler {
             }
         };
         let targets = self.targets(&schema, &spec.fields, Place::LinesField);
-        self.check_exclusive(&schema, &spec.fields, &[], Place::LinesField);
+        self.errors.extend(rules::lines(spec, &schema));
         self.uses.columns.push(ColumnUse { name: spec.key.clone(), place: Place::LinesKey, range: 0..spec.key.len() });
         let computed = computed_columns(targets.iter().map(|target| target.wanted.expression()));
         Some(Lines { path: path(&spec.path), key: spec.key.clone(), targets, computed })
-    }
-}
-
-/// The property `name`, when it may be mapped at `place`.
-fn property<'a>(schema: &'a EntitySchema, name: &str, place: &Place) -> Result<Cow<'a, PropertySchema>, Mistake> {
-    let set = &schema.name;
-    let ours = matches!(place, Place::LinesField(_)) && matches!(name, "sequence" | "documentId");
-    if ours {
-        return Err(Mistake::new(format!("`{name}` is set by the program itself")));
-    }
-    let Some(property) = schema.property(name) else {
-        let writable = schema.properties.iter().filter(|property| property.access != Access::Read);
-        let meant = closest(name, writable.map(|property| property.name.as_str()));
-        return Err(Mistake::new(format!("{set} have no property `{name}`")).meant(meant));
-    };
-    match property.access {
-        Access::Read => Err(Mistake::new(format!("`{name}` of {set} cannot be written"))),
-        Access::Write | Access::Create | Access::Update => Ok(property),
     }
 }
 
@@ -465,6 +352,7 @@ mod tests {
                 "cur",
                 "fields.currencyId: `currencyCode` and `currencyId` say the same in two ways; map one of them",
             ),
+            ("type", "'Firm'", "fields.type: it is none of the allowed words; allowed are Company, Person"),
             (
                 "city",
                 "lookup('items', sku)",
@@ -511,7 +399,7 @@ mod tests {
         let unmatched = MappingSpec { match_on: Vec::new(), ..customers(&[]) };
         assert_eq!(
             only(&unmatched),
-            "match_on: a job that creates rows needs `match_on`: how a row is found that is there already; match_on = \"number\""
+            "match_on: a job that creates rows needs `match_on`: how a row that is there already is found; match_on = \"number\""
         );
         assert_eq!(errors(&MappingSpec { creates: false, ..unmatched }), [""; 0]);
         let item = spec("items", &[("number", "no"), ("inventory", "stock")]);
@@ -545,6 +433,7 @@ mod tests {
             only(&orders(&[("sequence", "line_no")])),
             "lines.fields.sequence: `sequence` is set by the program itself"
         );
+        assert_eq!(only(&orders(&[("quantity", "a"), ("quantity", "b")])), "lines.fields.quantity: it is mapped twice");
         assert_eq!(only(&orders(&[("quantity", "qty |")])).split(':').next(), Some("lines.fields.quantity"));
         let mut wrong = orders(&[]);
         wrong.lines.as_mut().unwrap().entity = "salesInvoiceLines".to_owned();

@@ -32,7 +32,15 @@ pub(super) enum Expression {
 pub(super) struct Computed {
     source: String,
     program: minijinja::Expression<'static, 'static>,
-    reads: Vec<Vec<String>>,
+    reads: Vec<Read>,
+}
+
+/// A column, or something inside it, that an expression reads.
+#[derive(Debug)]
+struct Read {
+    path: Vec<String>,
+    /// Whether it may be missing, because the expression says what holds then.
+    optional: bool,
 }
 
 /// A compiled expression and the columns that it names.
@@ -51,9 +59,7 @@ pub(super) fn compile(source: &str, settings: &Arc<Settings>) -> Result<Compiled
     {
         return Ok((Expression::Column(column.path.clone()), columns));
     }
-    if let [Token { kind: Kind::Number(digits), .. }] = tokens.as_slice()
-        && let number @ (Value::Int(_) | Value::Dec(_)) = Value::number(digits)
-    {
+    if let Some(number) = literal_number(&tokens) {
         return Ok((Expression::Constant(number), columns));
     }
     check_calls(source, &program, settings).map_err(|mistake| vec![mistake])?;
@@ -67,8 +73,22 @@ pub(super) fn compile(source: &str, settings: &Arc<Settings>) -> Result<Compiled
             Err(message) => Err(vec![Mistake::new(message)]),
         };
     }
-    let reads = columns.iter().map(|column| column.path.clone()).collect();
+    let guarded = |path: &[String]| columns.iter().any(|column| column.guarded && column.path == path);
+    let read = |column: &Named| Read { path: column.path.clone(), optional: guarded(&column.path) };
+    let reads = columns.iter().map(read).collect();
     Ok((Expression::Computed(Computed { source: source.to_owned(), program, reads }), columns))
+}
+
+/// The number that `tokens` are, read from its digits: the engine would make a float of it.
+fn literal_number(tokens: &[Token<'_>]) -> Option<Value> {
+    let number = match tokens {
+        [Token { kind: Kind::Number(digits), .. }] => Value::number(digits),
+        [Token { kind: Kind::Sign("-"), .. }, Token { kind: Kind::Number(digits), .. }] => {
+            Value::number(&format!("-{digits}"))
+        }
+        _ => return None,
+    };
+    number.decimal().is_some().then_some(number)
 }
 
 fn syntax(source: &str, error: &minijinja::Error) -> Mistake {
@@ -77,8 +97,12 @@ fn syntax(source: &str, error: &minijinja::Error) -> Mistake {
         Some(detail) => format!("the expression is not complete or not understood: {detail}"),
         None => format!("the expression is not understood: {}", error.kind()),
     };
-    let mistake = Mistake::new(message);
-    match error.range().filter(|range| range.end <= source.len() && !range.is_empty()) {
+    pointed(Mistake::new(message), source, error)
+}
+
+/// Gives `mistake` the range of the engine's error, when there is one that can be shown.
+fn pointed(mistake: Mistake, source: &str, error: &minijinja::Error) -> Mistake {
+    match error.range().filter(|range| source.get(range.clone()).is_some_and(|part| !part.is_empty())) {
         Some(range) => mistake.at(range),
         None => mistake,
     }
@@ -105,11 +129,7 @@ fn check_calls(
             ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => "there is no such name",
             _ => continue,
         };
-        let mistake = Mistake::new(message);
-        return Err(match error.range().filter(|range| source.get(range.clone()).is_some()) {
-            Some(range) => mistake.at(range),
-            None => mistake,
-        });
+        return Err(pointed(Mistake::new(message), source, &error));
     }
     Ok(())
 }
@@ -150,7 +170,7 @@ impl Expression {
             Self::Computed(computed) => computed.reads.as_slice(),
             _ => &[],
         };
-        reads.iter().filter_map(|path| path.first())
+        reads.iter().filter_map(|read| read.path.first())
     }
 }
 
@@ -161,35 +181,34 @@ fn missing(path: &[String]) -> String {
 impl Computed {
     fn evaluate(&self, row: &Row<'_>) -> Result<Value, String> {
         let scope = row.scope();
-        let names = || self.reads.iter().filter_map(|path| path.first());
-        if let Some(column) = names().find(|column| scope.is_too_precise(column)) {
-            return Err(format!("`{column}` has more than 15 significant digits: use the column alone"));
+        for Read { path, optional } in &self.reads {
+            // Without this, `status == 'open'` would be plainly false when the source has no `status` any more.
+            if !optional && matches!(row.find(path), Found::Missing) {
+                return Err(missing(path));
+            }
+            if let Some(column) = path.first().filter(|column| scope.is_too_precise(column)) {
+                return Err(format!("`{column}` has more than 15 significant digits: use the column alone"));
+            }
         }
-        let absent = || self.reads.iter().find(|path| matches!(row.find(path), Found::Missing));
         match self.program.eval(minijinja::Value::from_dyn_object(Arc::clone(scope))) {
-            Ok(value) if value.is_undefined() => absent().map_or(Ok(Value::Null), |path| Err(missing(path))),
             Ok(value) => from_engine(&value).map_err(ToOwned::to_owned),
-            Err(error) => Err(match absent() {
-                Some(path) => missing(path),
-                None => failure(&self.source, &error, &self.about(row)),
-            }),
+            Err(error) => Err(failure(&self.source, &error, &self.about(row))),
         }
     }
 
-    /// What the columns are, for a message: "a: text, b: null".
+    /// What the columns are, for a message: " (`a` is text, `b` is null)".
     fn about(&self, row: &Row<'_>) -> String {
-        let kinds: BTreeMap<String, &str> = self
-            .reads
-            .iter()
-            .map(|path| {
-                let kind = match row.find(path) {
-                    Found::Value(value) => value.kind(),
-                    Found::Null | Found::Missing => "null",
-                };
-                (path.join("."), kind)
-            })
-            .collect();
-        kinds.iter().map(|(name, kind)| format!("`{name}` is {kind}")).collect::<Vec<_>>().join(", ")
+        let kind = |read: &Read| match row.find(&read.path) {
+            Found::Value(value) => value.kind(),
+            Found::Null | Found::Missing => "null",
+        };
+        let kinds: BTreeMap<String, &str> = self.reads.iter().map(|read| (read.path.join("."), kind(read))).collect();
+        let shown = kinds.iter().map(|(name, kind)| format!("`{name}` is {kind}")).collect::<Vec<_>>().join(", ");
+        if kinds.values().any(|kind| *kind == "null") {
+            format!(" ({shown}); say what holds for null, e.g. `… | default('')`")
+        } else {
+            format!(" ({shown})")
+        }
     }
 }
 
@@ -201,13 +220,13 @@ fn failure(source: &str, error: &minijinja::Error, about: &str) -> String {
     if error.kind() == ErrorKind::OutOfFuel {
         return "it takes too many steps to compute".to_owned();
     }
-    let columns = if about.is_empty() { String::new() } else { format!(" ({about})") };
-    let advice = if about.contains("is null") { "; say what holds then, e.g. `… | default('')`" } else { "" };
-    format!("`{source}` cannot be computed with these values{columns}{advice}")
+    format!("`{source}` cannot be computed with these values{about}")
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::convert::NullIs;
     use super::*;
 
@@ -239,6 +258,7 @@ mod tests {
             (r"'a\'b'", r#""a'b""#),
             ("0.10000000000000000001", "0.10000000000000000001"),
             ("-1.5", "-1.5"),
+            ("-0.10000000000000000001", "-0.10000000000000000001"),
             ("none", "null"),
             ("true", "true"),
             ("1 + 1", "2"),
@@ -252,7 +272,8 @@ mod tests {
 
     #[test]
     fn expressions_are_evaluated_over_the_record() {
-        let record = r#"{"no":7,"price":19.99,"qty":3,"name":" Ann ","none":null,"list":[{"q":1},{"q":2.5}]}"#;
+        let record = r#"{"no":7,"price":19.99,"qty":3,"name":" Ann ","none":null,"list":[{"q":1},{"q":2.5}],
+            "First name":"Ann","Account No.":12345678901234567.89}"#;
         for (source, expected) in [
             ("'WEB-' ~ no", r#""WEB-7""#),
             ("price * 100", "1999"),
@@ -261,8 +282,12 @@ mod tests {
             ("'big' if price > 10 else 'small'", r#""big""#),
             ("name if no > 7", "null"),
             ("none_such | default('x')", r#""x""#),
+            ("none_such if none_such is defined else 'x'", r#""x""#),
+            ("'x' if none_such is not none else 'y'", r#""y""#),
             ("list | map(attribute='q') | sum", "3.5"),
             ("list[0].q", "1"),
+            ("record['Account No.']", "12345678901234567.89"),
+            ("record['First name'] | upper", r#""ANN""#),
             ("name[1:3]", r#""An""#),
         ] {
             assert_eq!(run(source, record).as_deref(), Ok(expected), "{source}");
@@ -285,7 +310,7 @@ mod tests {
         assert_eq!(
             run("'A-' ~ a ~ b", record),
             Err("`'A-' ~ a ~ b` cannot be computed with these values (`a` is null, `b` is text); \
-                 say what holds then, e.g. `… | default('')`"
+                 say what holds for null, e.g. `… | default('')`"
                 .to_owned())
         );
         assert!(run("a | title", record).is_err());
@@ -298,6 +323,9 @@ mod tests {
         for (source, expected) in [
             ("b", "column `b` is missing"),
             ("'x' ~ b", "column `b` is missing"),
+            ("b == 'x'", "column `b` is missing"),
+            ("b or 'x'", "column `b` is missing"),
+            ("a if a else b", "column `b` is missing"),
             ("a.b | upper", "column `a.b` is missing"),
             ("a * 2.5", "`a * 2.5` cannot be computed with these values (`a` is text)"),
             ("a | int", "`a | int` cannot be computed with these values (`a` is text)"),
@@ -323,5 +351,41 @@ mod tests {
             assert!(compile(source, &settings).is_err(), "{source}");
         }
         assert!(mistake("'x' | plus(1)").contains("it is not a number"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_compiled_or_refused(
+            words in prop::collection::vec(
+                prop_oneof![
+                    "\\PC{0,3}".boxed(),
+                    "[a-z]{1,3}".boxed(),
+                    prop::sample::select(vec![
+                        "|", "(", ")", "[", "]", ".", ",", "'", "\"", "==", "~", "-", "is", "not", "none", "if", "else",
+                        "in", "1.5", "'ü'", "truncate", "translate", "date", "map", "link", "lookup", "record", "{", "}",
+                    ]).prop_map(ToOwned::to_owned).boxed(),
+                ],
+                0..8,
+            ),
+            glue in prop::sample::select(vec!["", " "]),
+        ) {
+            let source = words.join(glue);
+            let settings = Arc::new(Settings::default());
+            match compile(&source, &settings) {
+                Ok((expression, columns)) => {
+                    let computed: Arc<[String]> = expression.computed_columns().cloned().collect();
+                    let row = Row::new(&Value::Null, &computed, &settings, NullIs::Undefined);
+                    let _ = expression.evaluate(&row);
+                    for column in columns {
+                        prop_assert!(source.get(column.range).is_some());
+                    }
+                }
+                Err(mistakes) => {
+                    for range in mistakes.into_iter().filter_map(|mistake| mistake.range) {
+                        prop_assert!(source.get(range).is_some());
+                    }
+                }
+            }
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Object for Settings {
 }
 
 /// Bounds the steps, and with them the memory, of one evaluation.
-const FUEL: u64 = 50_000;
+const FUEL: u64 = 1_000_000;
 
 /// What a filter of ours says is wrong with a value; never the value itself.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +54,8 @@ fn engine() -> Environment<'static> {
     engine.add_test("none", is_null);
     engine.add_filter("default", default);
     engine.add_filter("d", default);
-    engine.add_filter("lower", |value: &Value| on_text(value, |text| text.to_lowercase()));
-    engine.add_filter("upper", |value: &Value| on_text(value, |text| text.to_uppercase()));
+    engine.add_filter("lower", |value: &Value| on_text(value, str::to_lowercase));
+    engine.add_filter("upper", |value: &Value| on_text(value, str::to_uppercase));
     engine.add_filter("trim", trim);
     engine.add_filter("replace", replace);
     engine.add_filter("join", join);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn endless_work_is_stopped() {
-        assert!(eval("range(9000) | map('string') | join(',') | list | join(',')").is_err());
+        assert!(eval("'x' * 100000000").is_err());
     }
 
     proptest! {

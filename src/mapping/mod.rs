@@ -14,6 +14,7 @@ mod mapped;
 mod names;
 mod reference;
 mod row;
+mod rules;
 mod scan;
 mod spec;
 mod target;

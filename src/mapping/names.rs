@@ -101,6 +101,8 @@ pub(super) struct Named {
     pub(super) range: Range<usize>,
     /// How many tokens the whole path takes.
     pub(super) tokens: usize,
+    /// Whether the expression says here what holds when the column is missing: `… | default(…)`, `… is defined`.
+    pub(super) guarded: bool,
 }
 
 /// The columns that `tokens` name, and everything that is wrong with the other names.
@@ -214,15 +216,25 @@ impl<'b> Around<'_, 'b> {
         }
     }
 
-    /// The column `name` with its attributes.
+    /// The column `name` with its attributes. A column whose name is no identifier is `record['Account No.']`.
     fn path(self, name: &str) -> Named {
-        let mut path = vec![name.to_owned()];
-        let mut steps = 1;
+        let quoted = match (name, self.after(1), self.after(2), self.after(3)) {
+            ("record", Some(Kind::Sign("[")), Some(Kind::Text(column)), Some(Kind::Sign("]"))) => Some(column),
+            _ => None,
+        };
+        let mut path = vec![quoted.unwrap_or(name).to_owned()];
+        let mut steps = if quoted.is_some() { 4 } else { 1 };
         while let (Some(Kind::Sign(".")), Some(Kind::Name(attribute))) = (self.after(steps), self.after(steps + 1)) {
             path.push(attribute.to_owned());
             steps += 2;
         }
-        Named { path, range: self.tokens[self.index].range.clone(), tokens: steps }
+        let defaulted = self.after(steps) == Some(Kind::Sign("|"))
+            && matches!(self.after(steps + 1), Some(Kind::Name("default" | "d")));
+        let test = if self.after(steps + 1) == Some(Kind::Name("not")) { steps + 2 } else { steps + 1 };
+        let tested = self.after(steps) == Some(Kind::Name("is"))
+            && matches!(self.after(test), Some(Kind::Name("defined" | "undefined" | "none")));
+        let guarded = defaulted || tested;
+        Named { path, range: self.tokens[self.index].range.clone(), tokens: steps, guarded }
     }
 
     /// The `n`th argument of a call, counted from 0, when the arguments up to it are all literals.
@@ -300,6 +312,7 @@ mod tests {
             ("country in ['US', other] and not closed", vec!["country", "other", "closed"]),
             ("a is divisibleby b", vec!["a", "b"]),
             ("range(3) | join(sep)", vec!["sep"]),
+            ("record['Account No.'].x ~ record[\"ü\"] ~ record", vec!["Account No..x", "ü", "record"]),
         ] {
             assert_eq!(columns(source), expected, "{source}");
         }

@@ -94,6 +94,11 @@ impl minijinja::value::Object for Scope {
         if key == SETTINGS {
             return Some(minijinja::Value::from_dyn_object(Arc::clone(&self.settings)));
         }
-        self.value(key)?.clone().ok()
+        match (self.value(key), key) {
+            (Some(value), _) => value.clone().ok(),
+            // `record['Account No.']` names a column that cannot be named otherwise.
+            (None, "record") => Some(minijinja::Value::from_dyn_object(Arc::clone(self))),
+            (None, _) => None,
+        }
     }
 }

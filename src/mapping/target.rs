@@ -45,14 +45,14 @@ impl Target {
                 Some(key) => DraftValue::Reference(Reference::Link { job: job.clone(), key }),
                 None => self.no_row()?,
             },
-            Wanted::Lookup { set, code, .. } => match is_blank(&value) {
-                true => self.no_row()?,
-                false => match normalise(code, value, locale) {
-                    Ok(Value::Str(code)) => DraftValue::Reference(Reference::Lookup { set: set.clone(), code }),
-                    Ok(_) => self.no_row()?,
-                    Err(problem) => return Err(fail(format!("the code to look up in {set}: {}", problem.message))),
-                },
-            },
+            Wanted::Lookup { .. } if is_blank(&value) => self.no_row()?,
+            Wanted::Lookup { set, code, .. } => {
+                let code = normalise(code, value, locale)
+                    .map_err(|problem| fail(format!("the code to look up in {set}: {}", problem.message)))?;
+                // A code is a text once it is normal.
+                let code = code.as_str().unwrap_or_default().to_owned();
+                DraftValue::Reference(Reference::Lookup { set: set.clone(), code })
+            }
         };
         Ok(Property { name: self.schema.name.clone(), value })
     }

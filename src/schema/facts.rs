@@ -181,6 +181,9 @@ mod tests {
             for name in named.chain(entity.block.iter().map(|(name, _)| name)) {
                 assert!(entity.property(name).is_some(), "{}.{name}", entity.name);
             }
+            if let Some(name) = entity.key_property {
+                assert!(matches!(entity.property(name).unwrap().kind, Kind::Code { .. }), "{}.{name}", entity.name);
+            }
             if let Some(lines) = entity.lines {
                 assert!(standard(lines.set).is_some());
             }

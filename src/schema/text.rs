@@ -66,16 +66,13 @@ pub(super) fn decoded(member: &str) -> String {
     while let Some(start) = rest.find("_x") {
         let unit = rest.get(start + 2..start + 6).and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let closed = rest.get(start + 6..start + 7) == Some("_");
-        match unit.and_then(char::from_u32).filter(|_| closed) {
-            Some(letter) => {
-                out.push_str(&rest[..start]);
-                out.push(letter);
-                rest = &rest[start + 7..];
-            }
-            None => {
-                out.push_str(&rest[..start + 2]);
-                rest = &rest[start + 2..];
-            }
+        if let Some(letter) = unit.and_then(char::from_u32).filter(|_| closed) {
+            out.push_str(&rest[..start]);
+            out.push(letter);
+            rest = &rest[start + 7..];
+        } else {
+            out.push_str(&rest[..start + 2]);
+            rest = &rest[start + 2..];
         }
     }
     out.push_str(rest);
