@@ -85,8 +85,9 @@ impl App<'_> {
             scope: target.scope.clone(),
             credential,
         };
-        let tokens =
-            Arc::new(TokenSource::new(client.clone(), registration, policy(&self.config.retry), self.clock.clone())?);
+        let tokens = Arc::new(
+            TokenSource::new(client.clone(), registration, self.clock.clone())?.with_retry(policy(&self.config.retry)),
+        );
         let limits = &target.limits;
         let budget = Budget::new(limits.concurrency as usize, limits.requests_per_5_minutes);
         let session = Session::new(client, Origin::of(&target.base_url)?, tokens, budget, self.clock.clone());

@@ -96,6 +96,9 @@ impl Writer {
                 Err(cause) => Answer::Open { cause: format!("the answer to a batch cannot be understood: {cause}") },
             };
         }
+        if response.another_token {
+            return Answer::NotDone { cause: "the token was refused; another one is fetched".to_owned() };
+        }
         let error = BcError::read(Sent::Create, response.status.as_u16(), &response.body);
         match error.class {
             ErrorClass::Open | ErrorClass::Undiagnosed => Answer::Open { cause: error.to_string() },
