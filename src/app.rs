@@ -18,7 +18,7 @@ use crate::bc::Failure;
 use crate::clock::SharedClock;
 use crate::config::{self, Config, Environment};
 use crate::http::{BuildError, CertificateError, Refusal};
-use crate::ledger::{Ledger, LedgerError, OpenOptions, Table, View};
+use crate::ledger::{Ledger, LedgerError, OpenOptions, RunResult, Table, View};
 
 /// Why nothing could be begun.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,27 @@ pub enum ConnectError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+impl ConnectError {
+    /// How a run that cannot begin because of this is recorded.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        match self {
+            Self::Bc(failure) => result_of(failure),
+            _ => RunResult::Refused,
+        }
+    }
+}
+
+/// How a run that ends with `failure` before it began is recorded.
+fn result_of(failure: &Failure) -> RunResult {
+    match failure {
+        Failure::Cancelled => RunResult::Interrupted,
+        Failure::NoCompany { .. } => RunResult::Refused,
+        failure if failure.is_denied() => RunResult::Denied,
+        _ => RunResult::Failed,
+    }
 }
 
 /// A configuration with what its components need from outside.

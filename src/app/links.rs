@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{App, ConnectError};
+use super::{App, ConnectError, result_of};
 use crate::bc::Query;
-use crate::ledger::{ImportedLink, Ledger, LedgerError};
+use crate::ledger::{ImportedLink, Ledger, LedgerError, RunResult};
 use crate::mapping::Mapping;
 use crate::model::Value;
 use crate::schema;
@@ -38,6 +38,18 @@ pub enum LinksError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+impl LinksError {
+    /// As what kind of failure a run would record this.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        match self {
+            Self::Connect(cause) => cause.result(),
+            Self::Bc(failure) => result_of(failure),
+            Self::Line { .. } | Self::Csv(_) | Self::NoJob(_) | Self::Ledger(_) => RunResult::Refused,
+        }
+    }
 }
 
 /// Writes the links of `job`, or of all jobs, as CSV with the columns job, key, number, id. Gives their number.

@@ -73,7 +73,8 @@ pub async fn run(
                 Some(target) => app.connect(target, &ledger, &options.cancel).await,
                 None => continue,
             };
-            targets.insert(&job.target, connected.map_err(|cause| failure(&cause)));
+            let failure = |cause: ConnectError| JobFailure { result: cause.result(), message: cause.to_string() };
+            targets.insert(&job.target, connected.map_err(failure));
         }
         let Some(target) = targets.get(job.target.as_str()) else { continue };
         let outcome = match target {
@@ -191,14 +192,4 @@ fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {
         timezone: job.timezone,
         retry: policy(&job.retry),
     })
-}
-
-fn failure(cause: &ConnectError) -> JobFailure {
-    let result = match cause {
-        ConnectError::Bc(crate::bc::Failure::Cancelled) => RunResult::Interrupted,
-        ConnectError::Bc(failure) if failure.is_denied() => RunResult::Denied,
-        ConnectError::Bc(_) => RunResult::Failed,
-        _ => RunResult::Refused,
-    };
-    JobFailure { result, message: cause.to_string() }
 }

@@ -40,7 +40,8 @@ impl std::fmt::Display for BcError {
         if self.message.is_empty() {
             write!(formatter, "Business Central answered with status {}", self.status)
         } else {
-            write!(formatter, "Business Central answered: {}", self.message)
+            // Most of its sentences end in a full stop; what follows ours is for the caller to say.
+            write!(formatter, "Business Central answered: {}", self.message.trim_end_matches('.'))
         }
     }
 }
@@ -52,7 +53,7 @@ pub enum Failure {
     #[error(transparent)]
     Auth(#[from] AuthError),
     /// BC refuses: set-up, permission, address.
-    #[error("{what}: {error}. {fix}")]
+    #[error("{what}: {error}. {fix}{}", support(error))]
     Denied {
         /// What was asked for.
         what: String,
@@ -70,7 +71,10 @@ pub enum Failure {
         cause: String,
     },
     /// BC's answer cannot be understood.
-    #[error("{what}: Business Central's answer cannot be understood: {cause}")]
+    #[error(
+        "{what}: the answer cannot be understood ({cause}). When this recurs, check that `base_url` is Business Central's \
+         and that no proxy changes what it answers"
+    )]
     Malformed {
         /// What was asked for.
         what: String,
@@ -78,7 +82,10 @@ pub enum Failure {
         cause: String,
     },
     /// The company is not in this environment.
-    #[error("there is no company `{wanted}` in {api}; it has: {found}. Put `company` of the target right")]
+    #[error(
+        "there is no company `{wanted}` in {api}; the application sees {found}. Put `company` of the target right, or \
+         let the application into that company"
+    )]
     NoCompany {
         /// As configured.
         wanted: String,
@@ -93,13 +100,13 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether only a person can mend this.
+    /// Whether credentials, consent, permissions or addresses are not what Business Central or Entra ID want.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         match self {
-            Self::Denied { .. } | Self::NoCompany { .. } => true,
+            Self::Denied { .. } => true,
             Self::Auth(error) => error.kind == AuthErrorKind::Permanent,
-            Self::Unavailable { .. } | Self::Malformed { .. } | Self::Cancelled => false,
+            Self::Unavailable { .. } | Self::Malformed { .. } | Self::NoCompany { .. } | Self::Cancelled => false,
         }
     }
 
@@ -111,6 +118,14 @@ impl Failure {
             other => Self::Unavailable { what: what.to_owned(), cause: other.to_string() },
         }
     }
+}
+
+/// What Microsoft's support asks for, when BC said it.
+fn support(error: &BcError) -> String {
+    let known = [("code", Some(error.code.as_str())), ("correlation id", error.correlation_id.as_deref())];
+    let known = known.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
+    let known: Vec<_> = known.map(|(name, value)| format!("{name} {value}")).collect();
+    if known.is_empty() { String::new() } else { format!(". For Microsoft's support: {}", known.join(", ")) }
 }
 
 #[derive(Deserialize)]

@@ -97,7 +97,7 @@ impl Reader {
         Err(Failure::NoCompany {
             wanted: wanted.to_owned(),
             api: self.connection.api.to_string(),
-            found: if found.is_empty() { "none".to_owned() } else { found.join(", ") },
+            found: if found.is_empty() { "none".to_owned() } else { format!("only {}", found.join(", ")) },
         })
     }
 
@@ -248,7 +248,7 @@ pub(super) async fn advice(error: &BcError, connection: &Connection) -> String {
              Central's page `Microsoft Entra applications`"
                 .to_owned()
         }
-        _ => "Put the configuration right, or ask Business Central's administrator with the correlation id".to_owned(),
+        _ => "Put the configuration right, or ask the administrator of Business Central".to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use crate::app::AppError;
+use crate::config::Report;
 use crate::ledger::{LedgerError, RunResult};
 
 /// How the process ends. The numbers are documented in `--help` and in the README.
@@ -93,9 +94,9 @@ impl Failed {
         Self { exit, text: format!("error: {}\n", message.as_ref()) }
     }
 
-    /// Fails with text that is laid out already.
-    pub(super) fn rendered(exit: Exit, text: String) -> Self {
-        Self { exit, text }
+    /// Fails with all that is wrong with the configuration.
+    pub(super) fn of_report(report: &Report) -> Self {
+        Self { exit: Exit::Configuration, text: format!("{}\n", report.render(colour())) }
     }
 
     /// Tells it on stderr.
@@ -116,7 +117,7 @@ impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Ledger(error) => error.into(),
-            AppError::Check(report) => Self::rendered(Exit::Configuration, report.0.render(colour())),
+            AppError::Check(report) => Self::of_report(&report.0),
             AppError::NoJob { .. } | AppError::Disabled { .. } => Self::new(Exit::Usage, error.to_string()),
         }
     }

@@ -13,13 +13,14 @@ mod run;
 mod simulate;
 mod view;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
 
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, Environment, ProcessEnvironment};
+use crate::config::{Config, Environment, ProcessEnvironment, Report};
 use args::{Args, Command};
 use exit::{Exit, Failed};
 
@@ -70,10 +71,22 @@ impl Outside {
 
 /// Finds and reads the configuration, and starts logging as it says.
 fn load(global: &args::Global, environment: &dyn Environment) -> Result<Config, Failed> {
+    load_with(global, environment, crate::config::load)
+}
+
+/// Like [`load`], for a command that only looks into the ledger and needs no secrets.
+fn load_to_look(global: &args::Global, environment: &dyn Environment) -> Result<Config, Failed> {
+    load_with(global, environment, crate::config::load_to_look)
+}
+
+fn load_with(
+    global: &args::Global,
+    environment: &dyn Environment,
+    load: fn(&Path, &dyn Environment) -> Result<Config, Report>,
+) -> Result<Config, Failed> {
     let path = crate::config::find(global.config.as_deref(), environment)
         .map_err(|error| Failed::new(Exit::Configuration, error.to_string()))?;
-    let config = crate::config::load(&path, environment)
-        .map_err(|report| Failed::rendered(Exit::Configuration, report.render(exit::colour())))?;
+    let config = load(&path, environment).map_err(|report| Failed::of_report(&report))?;
     logging::start(global, Some(&config.log));
     Ok(config)
 }

@@ -6,7 +6,7 @@ use comfy_table::Table as Drawn;
 
 use super::args::{Global, History, Status};
 use super::exit::{Exit, Failed};
-use super::{Outside, load};
+use super::{Outside, load_to_look};
 use crate::app::App;
 use crate::ledger::{Table, View};
 
@@ -28,7 +28,7 @@ pub(super) async fn history(global: &Global, command: &History) -> Result<Exit, 
 
 async fn show(global: &Global, view: View, job: Option<&str>, limit: u32) -> Result<Exit, Failed> {
     let outside = Outside::new();
-    let config = load(global, &outside.environment)?;
+    let config = load_to_look(global, &outside.environment)?;
     let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
     let table = app.view(view, job, limit).await?;
     let mut out = anstream::stdout();

@@ -255,7 +255,7 @@ impl TokenSource {
             kind,
             trouble,
             code: None,
-            summary: format!("There is no {}: {text}", self.asked()),
+            summary: format!("Could not get {}: {text}", self.asked()),
             fix: trouble.advice(),
             trace_id: None,
             correlation_id: None,
@@ -266,7 +266,7 @@ impl TokenSource {
 
     /// What was asked for, in words.
     fn asked(&self) -> String {
-        format!("token for application {} in tenant {}", self.app.client_id, self.app.tenant)
+        format!("a token for application {} in tenant {}", self.app.client_id, self.app.tenant)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::exit::{Exit, Failed};
+use super::super::exit::Failed;
 use super::super::run::tell;
 use super::super::{Outside, view};
 use crate::app::{self, App, AppError, RunOptions};
@@ -45,8 +45,7 @@ impl Environment for WithSecret {
 impl Story<'_> {
     /// Makes a pass of both jobs and tells of it.
     pub(super) async fn pass(&mut self) -> Result<Cost, Failed> {
-        let report = |report: &config::Report| Failed::rendered(Exit::Configuration, report.render(false));
-        let mut config = config::load(self.config, &WithSecret).map_err(|problems| report(&problems))?;
+        let mut config = config::load(self.config, &WithSecret).map_err(|report| Failed::of_report(&report))?;
         let mappings = app::check(&mut config).map_err(|failed| AppError::Check(*failed))?;
         let app = App { config: &config, environment: &WithSecret, clock: self.outside.clock.clone() };
         self.simulator.reset_stats();
@@ -67,8 +66,7 @@ impl Story<'_> {
 
     /// Shows which properties the latest passes changed.
     pub(super) async fn fields(&self) -> Result<(), Failed> {
-        let config = config::load(self.config, &WithSecret)
-            .map_err(|problems| Failed::rendered(Exit::Configuration, problems.render(false)))?;
+        let config = config::load_to_look(self.config, &WithSecret).map_err(|report| Failed::of_report(&report))?;
         let app = App { config: &config, environment: &WithSecret, clock: self.outside.clock.clone() };
         let mut table = app.view(View::FieldChanges, None, 100).await?;
         let column = |name: &str| table.columns.iter().position(|column| column == name);
