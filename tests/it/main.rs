@@ -1,3 +1,5 @@
-//! All integration tests: one binary, so that the dependencies are linked once.
+//! The integration tests: one binary, so that it is linked once.
 
+mod databases;
 mod simulator;
+mod source;
