@@ -55,7 +55,7 @@ pub(super) fn read_changes(set: &EntitySet, text: &str, id: Uuid) -> Result<Prop
         let Some((position, field)) = writable(set, &name)? else { continue };
         match field.access {
             Access::ReadWrite | Access::PatchOnly => {
-                properties.push((position, Value::from_json(field, raw)?.stored()))
+                properties.push((position, Value::from_json(field, raw)?.stored()));
             }
             Access::Ignored => {}
             Access::CreateOnly if name == "sequence" => {

@@ -84,6 +84,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/total/{set}", get(show_total))
         .route("/person", post(do_deed))
         .route("/save", post(save_rows))
+        .route("/settled", get(wait_until_settled))
 }
 
 /// Counts, with those of the fault rules.
@@ -302,7 +303,9 @@ async fn add_faults(Shared(state): Shared<Arc<State>>, Json(rules): Json<Tree>) 
     let rules = if rules.is_array() { rules } else { json!([rules]) };
     let rules: Vec<Fault> = serde_json::from_value(rules).map_err(|error| refuse(error.to_string()))?;
     let added = rules.len();
-    rules.into_iter().for_each(|rule| state.faults().add(rule));
+    for rule in rules {
+        state.faults().add(rule);
+    }
     Ok(Json(json!({ "added": added })))
 }
 
@@ -364,6 +367,10 @@ async fn show_total(Shared(state): Shared<Arc<State>>, Path(set): Path<String>, 
 async fn do_deed(Shared(state): Shared<Arc<State>>, Json(request): Json<Tree>) -> Answer {
     let request: Person = serde_json::from_value(request).map_err(|error| refuse(error.to_string()))?;
     person(&state, &request).map(|()| Json(json!({ "done": true }))).map_err(refuse)
+}
+
+async fn wait_until_settled(Shared(state): Shared<Arc<State>>) {
+    state.settled().await;
 }
 
 async fn save_rows(Shared(state): Shared<Arc<State>>) -> Answer {

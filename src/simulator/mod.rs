@@ -164,6 +164,11 @@ impl Simulator {
         persist::save(&self.state)
     }
 
+    /// Waits until no request is being worked on and no late commit is outstanding.
+    pub async fn settled(&self) {
+        self.state.settled().await;
+    }
+
     /// Counts since the start or the last reset.
     #[must_use]
     pub fn stats(&self) -> Stats {

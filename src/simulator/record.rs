@@ -197,8 +197,8 @@ fn pack_value(value: &Value, data: &mut Vec<u8>) {
         Value::Int(int) => data.extend_from_slice(&int.to_le_bytes()),
         // Only `true` is ever packed.
         Value::Bool(_) => {}
-        Value::Date(date) => {
-            let days = date.signed_duration_since(NaiveDate::MIN).num_days();
+        Value::Date(day) => {
+            let days = day.signed_duration_since(NaiveDate::MIN).num_days();
             data.extend_from_slice(&days.to_le_bytes());
         }
         Value::DateTime(time) => data.extend_from_slice(&time.timestamp_millis().to_le_bytes()),

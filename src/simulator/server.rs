@@ -26,7 +26,7 @@ use super::faults::{FaultKind, Subject};
 use super::metadata;
 use super::service::{Call, Media, Reply};
 use super::settings::Settings;
-use super::state::State;
+use super::state::{OpenWork, State};
 
 /// Largest request body (BC documentation, operational limits).
 const MAX_BODY: usize = 350 * 1024 * 1024;
@@ -153,10 +153,10 @@ async fn api(
     let (parts, body) = request.into_parts();
     let uri = parts.uri.to_string();
     let Some(route) = ApiRoute::parse(parts.uri.path()) else {
-        return respond(&state, ApiError::no_such_route(&uri).into());
+        return respond(&state, &ApiError::no_such_route(&uri).into());
     };
     let Ok(bytes) = axum::body::to_bytes(body, MAX_BODY).await else {
-        return respond(&state, ApiError::new(413, "Unknown", "The request is too large.").into());
+        return respond(&state, &ApiError::new(413, "Unknown", "The request is too large.").into());
     };
     let incoming = Incoming {
         method: parts.method.as_str().to_owned(),
@@ -171,15 +171,16 @@ async fn api(
         state.entra().revoke();
     }
     if let Err(error) = admit(&state, &route, &incoming) {
-        return respond(&state, error.into());
+        return respond(&state, &error.into());
     }
-    let work = tokio::spawn(work(Arc::clone(&state), incoming, fault));
+    let open = state.begin_work();
+    let work = tokio::spawn(work(Arc::clone(&state), incoming, fault, open));
     match work.await.unwrap_or(Outcome::Cut) {
-        Outcome::Answer(answer) => respond(&state, answer),
+        Outcome::Answer(answer) => respond(&state, &answer),
         Outcome::CutBody(answer) => respond_half(&state, answer),
         Outcome::Cut => {
             scissors.cut();
-            respond(&state, Reply::json(500, String::new()).into())
+            respond(&state, &Reply::json(500, String::new()).into())
         }
         Outcome::Silence => std::future::pending().await,
     }
@@ -249,7 +250,7 @@ fn cost(settings: &Settings, incoming: &Incoming) -> usize {
 }
 
 /// Waits for its turn, takes its time, and does what the request says or the fault wants.
-async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>) -> Outcome {
+async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>, open: OpenWork) -> Outcome {
     let settings = state.settings();
     let permit = match state.gate.enter(&settings.limits, cost(&settings, &incoming)).await {
         Ok(permit) => permit,
@@ -264,6 +265,7 @@ async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>) -
         tokio::spawn(async move {
             sleep(Duration::from_millis(delay)).await;
             execute(&state, &incoming, usize::MAX).await;
+            drop(open);
         });
         return answer.map_or(Outcome::Cut, |status| Outcome::Answer(gateway(status, None)));
     }
@@ -273,7 +275,7 @@ async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>) -
         sleep(Duration::from_millis(pause)).await;
     }
     let outcome = carry_out(&state, &incoming, fault).await;
-    drop(permit);
+    drop((permit, open));
     outcome
 }
 
@@ -357,9 +359,9 @@ async fn execute_batch(state: &State, incoming: &Incoming, limit: usize, missing
     Answer { media_type, ..Reply::json(200, body).into() }
 }
 
-fn respond(state: &State, answer: Answer) -> Response<Body> {
+fn respond(state: &State, answer: &Answer) -> Response<Body> {
     let body = Body::from(answer.body.clone());
-    finish(head(&answer), state, body)
+    finish(head(answer), state, body)
 }
 
 /// Promises the whole body, sends half of it, and breaks the connection.

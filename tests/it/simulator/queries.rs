@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Bed;
 
 impl Bed {
-    async fn customers(&self, numbers: &[&str]) {
+    fn load_customers(&self, numbers: &[&str]) {
         let rows: Vec<Value> =
             numbers.iter().map(|number| json!({ "number": number, "displayName": number })).collect();
         self.simulator.load("customers", &Value::from(rows).to_string()).unwrap();
@@ -20,7 +20,7 @@ impl Bed {
 #[tokio::test]
 async fn filters_find_what_they_ask_for_and_in_finds_everything() {
     let bed = Bed::new().await;
-    bed.customers(&["A1", "A2", "B1"]).await;
+    bed.load_customers(&["A1", "A2", "B1"]);
     for (filter, numbers) in [
         ("number eq 'A1' or number eq 'b1' or number eq 'NONE'", &["A1", "B1"][..]),
         ("startswith(number,'A') and number ne 'A1'", &["A2"]),
@@ -70,7 +70,7 @@ async fn select_and_expand_also_shape_what_a_write_answers() {
 #[tokio::test]
 async fn pages_are_followed_to_the_end_while_rows_come_and_go() {
     let bed = Bed::new().await;
-    bed.customers(&["A", "B", "C", "D", "E"]).await;
+    bed.load_customers(&["A", "B", "C", "D", "E"]);
     let mut url = bed.url("customers?$select=number");
     let mut seen = Vec::new();
     let mut pages = 0;
@@ -82,7 +82,7 @@ async fn pages_are_followed_to_the_end_while_rows_come_and_go() {
         if pages == 1 {
             let b = bed.get("customers?$filter=number eq 'B'").await.value().remove(0);
             bed.delete(&format!("customers({})", b["id"].as_str().unwrap())).await.is(204);
-            bed.customers(&["AA"]).await;
+            bed.load_customers(&["AA"]);
         }
         let next = page.text("@odata.nextLink");
         if next.is_empty() {
@@ -97,7 +97,7 @@ async fn pages_are_followed_to_the_end_while_rows_come_and_go() {
 #[tokio::test]
 async fn the_next_link_can_point_to_a_foreign_host() {
     let bed = Bed::new().await;
-    bed.customers(&["A", "B"]).await;
+    bed.load_customers(&["A", "B"]);
     bed.simulator.configure(|settings| settings.next_link_host = Some("https://elsewhere.example".to_owned()));
     let request = bed.request("GET", &bed.url("customers")).header("prefer", "odata.maxpagesize=1");
     let page = super::send(request).await.unwrap();
@@ -107,7 +107,7 @@ async fn the_next_link_can_point_to_a_foreign_host() {
 #[tokio::test]
 async fn top_skip_order_and_count() {
     let bed = Bed::new().await;
-    bed.customers(&["A", "B", "C"]).await;
+    bed.load_customers(&["A", "B", "C"]);
     assert_eq!(bed.numbers("$top=2&$orderby=number desc").await, ["C", "B"]);
     assert_eq!(bed.numbers("$skip=1").await, ["B", "C"]);
     let counted = bed.get("customers?$count=true&$top=1").await;
