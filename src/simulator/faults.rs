@@ -104,7 +104,7 @@ pub enum FaultKind {
         /// Milliseconds on top of the settings.
         ms: u64,
     },
-    /// Every token is revoked before the request is looked at.
+    /// Every token is revoked, and the request refused with 401.
     RevokeTokens,
     /// The operation is refused.
     Refuse {

@@ -13,11 +13,15 @@
 //! entra, control                     batch    route, query, filter        rules ──▶ store ──▶ table ──▶ record
 //! ```
 
+mod answer;
 mod batch;
 mod body;
+mod call;
 mod certificate;
+mod companies;
 mod connection;
 mod control;
+mod control_routes;
 mod documents;
 mod engine;
 mod entra;
@@ -36,6 +40,7 @@ mod postcodes;
 mod posting;
 mod query;
 mod record;
+mod response;
 mod route;
 mod rules;
 mod seed;

@@ -9,22 +9,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State as Shared};
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{HeaderMap, Response, header};
 use axum::routing::post;
-use futures_util::stream;
 use tokio::time::sleep;
 use url::form_urlencoded;
-use uuid::Uuid;
 
 use super::batch::{self, Envelope, Mode};
+use super::call::{Call, Media, Reply};
 use super::connection::Scissors;
-use super::control;
+use super::control_routes;
 use super::engine::{self, Answers};
 use super::entra::TokenRequest;
 use super::errors::ApiError;
 use super::faults::{FaultKind, Subject};
 use super::metadata;
-use super::service::{Call, Media, Reply};
+use super::response::{Answer, finish, gateway, respond, respond_half};
 use super::settings::Settings;
 use super::state::{OpenWork, State};
 
@@ -35,7 +34,7 @@ const MAX_BODY: usize = 350 * 1024 * 1024;
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(token))
-        .nest("/simulator", control::routes())
+        .nest("/simulator", control_routes::routes())
         .fallback(api)
         .layer(DefaultBodyLimit::disable())
         .with_state(state)
@@ -118,33 +117,6 @@ enum Outcome {
     Silence,
 }
 
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    media_type: String,
-    body: String,
-    location: Option<String>,
-    retry_after: Option<u64>,
-}
-
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
-        let media_type = match reply.media {
-            Media::Json => "application/json; odata.metadata=minimal; odata.streaming=true",
-            Media::Text => "text/plain",
-            Media::Xml => "application/xml",
-        };
-        let (status, body, location) = (reply.status, reply.body, reply.location);
-        Self { status, media_type: media_type.to_owned(), body, location, retry_after: None }
-    }
-}
-
-impl From<ApiError> for Answer {
-    fn from(error: ApiError) -> Self {
-        Reply::from(error).into()
-    }
-}
-
 async fn api(
     Shared(state): Shared<Arc<State>>,
     ConnectInfo(scissors): ConnectInfo<Scissors>,
@@ -166,15 +138,11 @@ async fn api(
         body: String::from_utf8_lossy(&bytes).into_owned(),
     };
     state.stats().requests += 1;
-    let fault = draw_fault(&state, &incoming);
-    if fault == Some(FaultKind::RevokeTokens) {
-        state.entra().revoke();
-    }
     if let Err(error) = admit(&state, &route, &incoming) {
         return respond(&state, &error.into());
     }
     let open = state.begin_work();
-    let work = tokio::spawn(work(Arc::clone(&state), incoming, fault, open));
+    let work = tokio::spawn(work(Arc::clone(&state), incoming, open));
     match work.await.unwrap_or(Outcome::Cut) {
         Outcome::Answer(answer) => respond(&state, &answer),
         Outcome::CutBody(answer) => respond_half(&state, answer),
@@ -250,7 +218,7 @@ fn cost(settings: &Settings, incoming: &Incoming) -> usize {
 }
 
 /// Waits for its turn, takes its time, and does what the request says or the fault wants.
-async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>, open: OpenWork) -> Outcome {
+async fn work(state: Arc<State>, incoming: Incoming, open: OpenWork) -> Outcome {
     let settings = state.settings();
     let permit = match state.gate.enter(&settings.limits, cost(&settings, &incoming)).await {
         Ok(permit) => permit,
@@ -260,6 +228,12 @@ async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>, o
             return Outcome::Answer(Answer { retry_after, ..error.into() });
         }
     };
+    // Only now, so that no fault is spent on a request that would have been refused anyway.
+    let fault = draw_fault(&state, &incoming);
+    if fault == Some(FaultKind::RevokeTokens) {
+        state.entra().revoke();
+        return Outcome::Answer(ApiError::invalid_credentials().into());
+    }
     if let Some(FaultKind::LateCommit { min_ms, max_ms, answer }) = fault {
         let delay = state.faults().between(min_ms, max_ms);
         tokio::spawn(async move {
@@ -312,22 +286,6 @@ async fn carry_out(state: &State, incoming: &Incoming, fault: Option<FaultKind>)
     }
 }
 
-/// An answer of the gateway, which speaks HTML.
-fn gateway(status: u16, retry_after: Option<u64>) -> Answer {
-    if status == 429 {
-        let error = ApiError::too_many_requests("requests", 6_001, 6_000);
-        return Answer { retry_after, ..error.into() };
-    }
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
-    Answer {
-        status,
-        media_type: "text/html".to_owned(),
-        body: format!("<html><head><title>{status} {reason}</title></head><body><h1>{reason}</h1></body></html>"),
-        location: None,
-        retry_after,
-    }
-}
-
 /// Executes the request; of an envelope at most `limit` operations.
 async fn execute(state: &State, incoming: &Incoming, limit: usize) -> Answer {
     if incoming.is_batch() {
@@ -357,53 +315,6 @@ async fn execute_batch(state: &State, incoming: &Incoming, limit: usize, missing
     }
     let (media_type, body) = batch::write_multipart(&answers);
     Answer { media_type, ..Reply::json(200, body).into() }
-}
-
-fn respond(state: &State, answer: &Answer) -> Response<Body> {
-    let body = Body::from(answer.body.clone());
-    finish(head(answer), state, body)
-}
-
-/// Promises the whole body, sends half of it, and breaks the connection.
-fn respond_half(state: &State, answer: Answer) -> Response<Body> {
-    let builder = head(&answer).header(header::CONTENT_LENGTH, answer.body.len());
-    let bytes = answer.body.into_bytes();
-    let half = Bytes::copy_from_slice(&bytes[..bytes.len() / 2]);
-    let body = stream::unfold(Some(half), |state| async move {
-        match state {
-            Some(half) if !half.is_empty() => Some((Ok(half), Some(Bytes::new()))),
-            Some(_) => {
-                // Lets the first half leave before the connection ends.
-                sleep(Duration::from_millis(5)).await;
-                Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)), None))
-            }
-            None => None,
-        }
-    });
-    finish(builder, state, Body::from_stream(body))
-}
-
-fn head(answer: &Answer) -> axum::http::response::Builder {
-    let mut builder = Response::builder().status(answer.status);
-    if !answer.body.is_empty() {
-        builder = builder.header(header::CONTENT_TYPE, &answer.media_type);
-    }
-    if let Some(location) = &answer.location {
-        builder = builder.header(header::LOCATION, location);
-    }
-    if let Some(seconds) = answer.retry_after {
-        builder = builder.header(header::RETRY_AFTER, seconds);
-    }
-    builder.header("OData-Version", "4.0")
-}
-
-fn finish(builder: axum::http::response::Builder, state: &State, body: Body) -> Response<Body> {
-    let date = state.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let builder = builder
-        .header(header::DATE, date)
-        .header("request-id", Uuid::new_v4().to_string())
-        .header("ms-correlation-x", Uuid::new_v4().to_string());
-    builder.body(body).unwrap_or_else(|_| Response::new(Body::empty()))
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

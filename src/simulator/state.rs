@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Duration, Utc};
 use tokio::sync::watch;
 
+use super::call::Surroundings;
 use super::entra::Entra;
 use super::faults::Faults;
 use super::limits::Gate;
 use super::options::Options;
-use super::service::Surroundings;
 use super::settings::Settings;
 use super::stats::Stats;
 use super::store::Store;
