@@ -10,7 +10,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State as Shared};
 use axum::http::{HeaderMap, Response, header};
-use axum::routing::post;
+use axum::routing::{get, post};
+use serde_json::json;
 use tokio::time::sleep;
 use url::form_urlencoded;
 
@@ -34,6 +35,7 @@ const MAX_BODY: usize = 350 * 1024 * 1024;
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(token))
+        .route("/environments/v1.2", get(environments))
         .nest("/simulator", control_routes::routes())
         .fallback(api)
         .layer(DefaultBodyLimit::disable())
@@ -59,6 +61,22 @@ async fn token(
     let (status, body) = state.entra().answer(&request, &settings, now);
     let builder = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json; charset=utf-8");
     finish(builder.header(header::CACHE_CONTROL, "no-store"), &state, body.into())
+}
+
+/// The list of environments, of which there is one.
+async fn environments(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response<Body> {
+    if let Err(error) = authenticate(&state, text_of(&headers, "authorization")) {
+        return respond(&state, &error.into());
+    }
+    let options = &state.options;
+    let body = json!({ "value": [{
+        "aadTenantId": options.tenant,
+        "name": options.environment,
+        "type": "Production",
+        "countryCode": "US",
+        "webServiceUrl": state.base_url,
+    }] });
+    respond(&state, &Reply::json(200, body.to_string()).into())
 }
 
 /// An API request, read to its end.
@@ -183,12 +201,21 @@ fn admit(state: &State, route: &ApiRoute, incoming: &Incoming) -> Result<(), Api
             format!("Environment '{}' not found.", route.environment),
         ));
     }
-    let now = state.now();
-    if !state.settings().app_enabled || !state.entra().accepts(incoming.header("authorization"), now) {
-        state.stats().unauthorized += 1;
-        return Err(ApiError::invalid_credentials());
+    authenticate(state, incoming.header("authorization"))?;
+    let read_only = incoming.header("data-access-intent").is_some_and(|intent| intent.eq_ignore_ascii_case("ReadOnly"));
+    if read_only && incoming.method != "GET" && !incoming.is_batch() {
+        return Err(ApiError::bad_request("The Data-Access-Intent 'ReadOnly' does not allow requests that write."));
     }
     Ok(())
+}
+
+fn authenticate(state: &State, authorization: Option<&str>) -> Result<(), ApiError> {
+    let now = state.now();
+    if state.settings().app_enabled && state.entra().accepts(authorization, now) {
+        return Ok(());
+    }
+    state.stats().unauthorized += 1;
+    Err(ApiError::invalid_credentials())
 }
 
 /// The fault that strikes this request; an envelope is matched by its operations.
@@ -232,16 +259,21 @@ async fn work(state: Arc<State>, incoming: Incoming, open: OpenWork) -> Outcome 
     let fault = draw_fault(&state, &incoming);
     if fault == Some(FaultKind::RevokeTokens) {
         state.entra().revoke();
+        state.stats().unauthorized += 1;
         return Outcome::Answer(ApiError::invalid_credentials().into());
     }
-    if let Some(FaultKind::LateCommit { min_ms, max_ms, answer }) = fault {
+    if let Some(FaultKind::LateCommit { min_ms, max_ms, answer, silent }) = fault {
         let delay = state.faults().between(min_ms, max_ms);
         tokio::spawn(async move {
             sleep(Duration::from_millis(delay)).await;
             execute(&state, &incoming, usize::MAX).await;
             drop(open);
         });
-        return answer.map_or(Outcome::Cut, |status| Outcome::Answer(gateway(status, None)));
+        return match answer {
+            _ if silent => Outcome::Silence,
+            Some(status) => Outcome::Answer(gateway(status, None)),
+            None => Outcome::Cut,
+        };
     }
     let extra = if let Some(FaultKind::Latency { ms }) = fault { ms } else { 0 };
     let pause = settings.request_ms + extra;
@@ -264,7 +296,7 @@ async fn carry_out(state: &State, incoming: &Incoming, fault: Option<FaultKind>)
         Some(FaultKind::Drop { committed, after_operations }) => {
             if committed {
                 execute(state, incoming, usize::MAX).await;
-            } else if incoming.is_batch() && after_operations > 0 {
+            } else if incoming.is_batch() && incoming.mode() != Mode::Snapshot {
                 execute(state, incoming, after_operations).await;
             }
             Outcome::Cut

@@ -82,8 +82,8 @@ async fn an_envelope_may_be_cut_in_the_middle() {
 #[tokio::test]
 async fn a_request_may_take_effect_after_its_client_has_given_up() {
     let bed = Bed::new().await;
-    bed.strike(FaultKind::LateCommit { min_ms: 60, max_ms: 80, answer: None });
-    bed.strike(FaultKind::LateCommit { min_ms: 0, max_ms: 0, answer: Some(504) });
+    bed.strike(FaultKind::LateCommit { min_ms: 60, max_ms: 80, answer: None, silent: false });
+    bed.strike(FaultKind::LateCommit { min_ms: 0, max_ms: 0, answer: Some(504), silent: false });
     let begun = Instant::now();
     assert!(bed.try_post("customers", customer("A")).await.is_err());
     assert_eq!(bed.customers_there(), 0, "not yet");
@@ -91,6 +91,20 @@ async fn a_request_may_take_effect_after_its_client_has_given_up() {
     assert_eq!(bed.customers_there(), 1);
     assert!(begun.elapsed() >= Duration::from_millis(60));
     bed.post("customers", customer("B")).await.is(504);
+    bed.strike(FaultKind::LateCommit { min_ms: 0, max_ms: 0, answer: None, silent: true });
+    bed.post_and_give_up(customer("C")).await;
+    bed.simulator.settled().await;
+    assert_eq!(bed.customers_there(), 3);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_cut_in_the_middle_leaves_nothing() {
+    let bed = Bed::new().await;
+    bed.strike(FaultKind::Drop { committed: false, after_operations: 1 });
+    let operations: Vec<_> =
+        ["A", "B"].iter().map(|number| bed.operation(0, "POST", "customers", &customer(number))).collect();
+    assert!(bed.try_batch(&[JSON, ("isolation", "snapshot")], &operations).await.is_err());
+    assert_eq!(bed.customers_there(), 0);
 }
 
 #[tokio::test]
