@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::call::{Call, Reply};
 use super::errors::{ApiError, Result};
 use super::json;
-use super::service::{Call, Reply};
 
 /// Operations that an envelope may hold (BC documentation, operational limits).
 const MAX_OPERATIONS: usize = 100;

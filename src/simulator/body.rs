@@ -28,7 +28,7 @@ pub(super) fn read_new<'a>(set: &EntitySet, text: &'a str) -> Result<Body<'a>> {
         } else if let Some((position, field)) = writable(set, &name)? {
             match field.access {
                 Access::ReadWrite | Access::CreateOnly => {
-                    body.properties.push((position, Value::from_json(field, raw)?));
+                    body.properties.push((position, Value::from_json(field, raw)?.stored()));
                 }
                 Access::Ignored => {}
                 Access::PatchOnly => {
@@ -54,7 +54,9 @@ pub(super) fn read_changes(set: &EntitySet, text: &str, id: Uuid) -> Result<Prop
         }
         let Some((position, field)) = writable(set, &name)? else { continue };
         match field.access {
-            Access::ReadWrite | Access::PatchOnly => properties.push((position, Value::from_json(field, raw)?)),
+            Access::ReadWrite | Access::PatchOnly => {
+                properties.push((position, Value::from_json(field, raw)?.stored()));
+            }
             Access::Ignored => {}
             Access::CreateOnly if name == "sequence" => {
                 return Err(ApiError::dialog(

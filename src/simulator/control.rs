@@ -1,35 +1,26 @@
-//! `/simulator/...`: looking into the simulator and changing how it behaves, without a token.
+//! Behind the scenes: looking at rows, loading them, and playing the person at the screen.
 //!
-//! The same functions stand behind the methods of [`Simulator`](super::Simulator). Nothing here exists in the real
-//! product.
+//! These functions stand behind the methods of [`Simulator`](super::Simulator) and behind `/simulator/...`. Nothing here
+//! exists in the real product.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State as Shared};
-use axum::http::{Response, StatusCode, header};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value as Tree, json};
+
 use uuid::Uuid;
 
 use super::body;
 use super::documents;
-use super::faults::Fault;
 use super::fields;
 use super::masterdata;
-use super::persist;
 use super::posting;
 use super::query::{self, Projection};
 use super::record::Record;
 use super::service;
-use super::settings::Settings;
 use super::state::State;
-use super::stats::{self, Stats};
+use super::stats::Stats;
 use super::store::Company;
 
 /// A person at work in the client of Business Central.
@@ -47,7 +38,7 @@ pub struct Person {
     pub action: Deed,
     /// New values by property, for [`Deed::Edit`].
     #[serde(default)]
-    pub changes: serde_json::Map<String, Tree>,
+    pub changes: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What a person does to a row.
@@ -70,21 +61,6 @@ pub enum Deed {
 
 /// Why a control request failed, for people.
 pub(super) type Failure = String;
-
-/// The routes below `/simulator`.
-pub(super) fn routes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/", get(show))
-        .route("/stats", get(show_stats).delete(clear_stats))
-        .route("/settings", get(show_settings).patch(change_settings))
-        .route("/faults", get(show_faults).post(add_faults).delete(clear_faults))
-        .route("/tokens", axum::routing::delete(revoke_tokens))
-        .route("/rows/{set}", get(show_rows).post(load_rows))
-        .route("/duplicates/{set}", get(show_duplicates))
-        .route("/total/{set}", get(show_total))
-        .route("/person", post(do_deed))
-        .route("/save", post(save_rows))
-}
 
 /// Counts, with those of the fault rules.
 pub(super) fn stats(state: &State) -> Stats {
@@ -184,7 +160,7 @@ fn act(company: &mut Company, person: &Person, record: Record) -> super::errors:
     let is_invoice = person.set == "salesInvoices";
     match person.action {
         Deed::Edit => {
-            let changes = Tree::Object(person.changes.clone()).to_string();
+            let changes = serde_json::Value::Object(person.changes.clone()).to_string();
             service::edit(company, &person.set, record.id, &changes).map(drop)
         }
         Deed::Delete => match documents::kind_of(&person.set) {
@@ -226,146 +202,4 @@ fn with_company<T>(
         Some(name) => store.company(name).ok_or_else(|| format!("no company is named {name}"))?,
     };
     work(&mut store.companies[position])
-}
-
-// ---- HTTP ------------------------------------------------------------------------------------------------------------
-
-#[derive(Debug, Deserialize)]
-struct Which {
-    company: Option<String>,
-    property: Option<String>,
-}
-
-type Answer = Result<Json<Tree>, (StatusCode, String)>;
-
-fn refuse(failure: Failure) -> (StatusCode, String) {
-    (StatusCode::BAD_REQUEST, failure)
-}
-
-async fn show(Shared(state): Shared<Arc<State>>) -> Json<Tree> {
-    let options = &state.options;
-    let companies: Vec<Tree> = state
-        .store()
-        .companies
-        .iter()
-        .map(|company| json!({ "id": company.id.to_string(), "name": company.name }))
-        .collect();
-    Json(json!({
-        "base_url": state.base_url,
-        "login_url": state.base_url,
-        "tenant": options.tenant,
-        "environment": options.environment,
-        "client_id": options.client_id,
-        "companies": companies,
-    }))
-}
-
-async fn show_stats(Shared(state): Shared<Arc<State>>) -> Json<Tree> {
-    let mut tree = json!(stats(&state));
-    tree["cpu_seconds"] = json!(stats::cpu_seconds());
-    Json(tree)
-}
-
-async fn clear_stats(Shared(state): Shared<Arc<State>>) {
-    reset_stats(&state);
-}
-
-async fn show_settings(Shared(state): Shared<Arc<State>>) -> Json<Settings> {
-    Json(state.settings())
-}
-
-async fn change_settings(Shared(state): Shared<Arc<State>>, Json(changes): Json<Tree>) -> Answer {
-    let mut tree = json!(state.settings());
-    merge(&mut tree, changes);
-    let settings: Settings = serde_json::from_value(tree.clone()).map_err(|error| refuse(error.to_string()))?;
-    state.configure(settings);
-    Ok(Json(tree))
-}
-
-/// Puts `changes` into `tree`, object by object.
-fn merge(tree: &mut Tree, changes: Tree) {
-    match (tree, changes) {
-        (Tree::Object(into), Tree::Object(changes)) => {
-            for (name, change) in changes {
-                merge(into.entry(name).or_insert(Tree::Null), change);
-            }
-        }
-        (tree, change) => *tree = change,
-    }
-}
-
-async fn show_faults(Shared(state): Shared<Arc<State>>) -> Json<Vec<Fault>> {
-    Json(state.faults().list())
-}
-
-async fn add_faults(Shared(state): Shared<Arc<State>>, Json(rules): Json<Tree>) -> Answer {
-    let rules = if rules.is_array() { rules } else { json!([rules]) };
-    let rules: Vec<Fault> = serde_json::from_value(rules).map_err(|error| refuse(error.to_string()))?;
-    let added = rules.len();
-    rules.into_iter().for_each(|rule| state.faults().add(rule));
-    Ok(Json(json!({ "added": added })))
-}
-
-#[derive(Debug, Deserialize)]
-struct Seed {
-    seed: Option<u64>,
-}
-
-async fn clear_faults(Shared(state): Shared<Arc<State>>, Query(seed): Query<Seed>) {
-    state.faults().clear(seed.seed);
-}
-
-async fn revoke_tokens(Shared(state): Shared<Arc<State>>) {
-    state.entra().revoke();
-}
-
-async fn show_rows(
-    Shared(state): Shared<Arc<State>>,
-    Path(set): Path<String>,
-    Query(which): Query<Which>,
-) -> Result<Response<Body>, (StatusCode, String)> {
-    let lines = rows(&state, which.company.as_deref(), &set).map_err(refuse)?;
-    let mut body = lines.join("\n");
-    body.push('\n');
-    let response = Response::builder().header(header::CONTENT_TYPE, "application/x-ndjson").body(Body::from(body));
-    response.map_err(|error| refuse(error.to_string()))
-}
-
-async fn load_rows(
-    Shared(state): Shared<Arc<State>>,
-    Path(set): Path<String>,
-    Query(which): Query<Which>,
-    body: Bytes,
-) -> Answer {
-    let text = std::str::from_utf8(&body).map_err(|error| refuse(error.to_string()))?;
-    let loaded = load(&state, which.company.as_deref(), &set, text).map_err(refuse)?;
-    Ok(Json(json!({ "loaded": loaded })))
-}
-
-async fn show_duplicates(
-    Shared(state): Shared<Arc<State>>,
-    Path(set): Path<String>,
-    Query(which): Query<Which>,
-) -> Answer {
-    let property = which.property.as_deref().unwrap_or("number");
-    duplicates(&state, which.company.as_deref(), &set, property).map(|found| Json(json!(found))).map_err(refuse)
-}
-
-async fn show_total(Shared(state): Shared<Arc<State>>, Path(set): Path<String>, Query(which): Query<Which>) -> Answer {
-    let rows = count(&state, which.company.as_deref(), &set).map_err(refuse)?;
-    let sum = match which.property.as_deref() {
-        Some(property) => Some(total(&state, which.company.as_deref(), &set, property).map_err(refuse)?),
-        None => None,
-    };
-    // As text: a sum is exact, and a JSON number would tempt readers to make a float of it.
-    Ok(Json(json!({ "rows": rows, "sum": sum.map(|sum| sum.to_string()) })))
-}
-
-async fn do_deed(Shared(state): Shared<Arc<State>>, Json(request): Json<Tree>) -> Answer {
-    let request: Person = serde_json::from_value(request).map_err(|error| refuse(error.to_string()))?;
-    person(&state, &request).map(|()| Json(json!({ "done": true }))).map_err(refuse)
-}
-
-async fn save_rows(Shared(state): Shared<Arc<State>>) -> Answer {
-    persist::save(&state).map(|rows| Json(json!({ "rows": rows }))).map_err(|error| refuse(error.to_string()))
 }

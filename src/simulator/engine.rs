@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Envelope, Mode};
+use super::call::{Call, Reply, Surroundings};
 use super::errors::ApiError;
 use super::faults::{FaultKind, Subject};
 use super::route::{self, Address, Target};
-use super::service::{self, Call, Reply, Surroundings};
+use super::service;
 use super::state::State;
 use super::store::Store;
 

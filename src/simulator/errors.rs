@@ -49,7 +49,7 @@ impl ApiError {
         Self::new(400, "Application_FieldValidationException", message)
     }
 
-    /// A request that OData itself cannot make sense of.
+    /// A request that the protocol layer cannot make sense of.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }

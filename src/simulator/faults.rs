@@ -77,11 +77,11 @@ pub enum FaultKind {
         /// Whether the request takes effect; a `$batch` counts as one.
         #[serde(default)]
         committed: bool,
-        /// For a `$batch` without `committed`: how many of its operations take effect.
+        /// For a `$batch` without `committed`: how many of its operations take effect. None of a snapshot's ever do.
         #[serde(default)]
         after_operations: usize,
     },
-    /// The client gets no answer (the connection is dropped) or `answer`, and the request takes effect later.
+    /// The request takes effect later, when its client has long been told otherwise.
     LateCommit {
         /// Shortest delay in milliseconds.
         min_ms: u64,
@@ -90,6 +90,9 @@ pub enum FaultKind {
         /// HTTP status of the answer, such as 504; without it the connection is dropped.
         #[serde(default)]
         answer: Option<u16>,
+        /// Whether there is neither, and the client waits until it gives up.
+        #[serde(default)]
+        silent: bool,
     },
     /// The request takes effect, but no answer ever comes.
     Hang,
@@ -104,7 +107,7 @@ pub enum FaultKind {
         /// Milliseconds on top of the settings.
         ms: u64,
     },
-    /// Every token is revoked before the request is looked at.
+    /// Every token is revoked, and the request refused with 401.
     RevokeTokens,
     /// The operation is refused.
     Refuse {

@@ -77,6 +77,17 @@ pub(super) enum Access {
     Hidden,
 }
 
+/// A check of a single value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Check {
+    /// No letters.
+    Phone,
+    /// E-mail syntax.
+    Email,
+    /// No negative number.
+    NotNegative,
+}
+
 /// One property.
 #[derive(Debug)]
 pub(super) struct Field {
@@ -90,12 +101,8 @@ pub(super) struct Field {
     pub(super) indexed: bool,
     /// Whether it may not be blank.
     pub(super) required: bool,
-    /// Whether letters are refused.
-    pub(super) phone: bool,
-    /// Whether e-mail syntax is checked.
-    pub(super) email: bool,
-    /// Whether negative numbers are refused.
-    pub(super) not_negative: bool,
+    /// What else is checked.
+    pub(super) check: Option<Check>,
     /// Whether a released order refuses it.
     pub(super) locked: bool,
     /// Set that must hold this code.
@@ -233,9 +240,9 @@ impl Schema {
             },
             indexed: flag("index"),
             required: flag("required"),
-            phone: flag("phone"),
-            email: flag("email"),
-            not_negative: flag("min0"),
+            check: [("phone", Check::Phone), ("email", Check::Email), ("min0", Check::NotNegative)]
+                .into_iter()
+                .find_map(|(name, check)| flag(name).then_some(check)),
             locked: flag("locked"),
             relation: value("rel"),
             reference: value("ref"),

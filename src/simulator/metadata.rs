@@ -106,6 +106,10 @@ fn push_set(set: &EntitySet, out: &mut String) {
 
 /// An opening tag, closed at once when `empty`. Names in the table need no escaping.
 fn format_element(name: &str, attributes: &[(&str, &str)], empty: bool) -> String {
-    let attributes: String = attributes.iter().map(|(name, value)| format!(" {name}=\"{value}\"")).collect();
-    format!("<{name}{attributes}{}>", if empty { "/" } else { "" })
+    let mut tag = format!("<{name}");
+    for (name, value) in attributes {
+        tag.extend([" ", name, "=\"", value, "\""]);
+    }
+    tag.push_str(if empty { "/>" } else { ">" });
+    tag
 }

@@ -13,11 +13,15 @@
 //! entra, control                     batch    route, query, filter        rules ──▶ store ──▶ table ──▶ record
 //! ```
 
+mod answer;
 mod batch;
 mod body;
+mod call;
 mod certificate;
+mod companies;
 mod connection;
 mod control;
+mod control_routes;
 mod documents;
 mod engine;
 mod entra;
@@ -36,6 +40,7 @@ mod postcodes;
 mod posting;
 mod query;
 mod record;
+mod response;
 mod route;
 mod rules;
 mod seed;
@@ -162,6 +167,11 @@ impl Simulator {
     /// When the data file cannot be written.
     pub fn save(&self) -> io::Result<usize> {
         persist::save(&self.state)
+    }
+
+    /// Waits until no request is being worked on and no late commit is outstanding.
+    pub async fn settled(&self) {
+        self.state.settled().await;
     }
 
     /// Counts since the start or the last reset.

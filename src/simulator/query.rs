@@ -234,7 +234,7 @@ fn read_bookmark(token: &str) -> Result<Bookmark> {
     Ok(Bookmark { key: key.to_owned(), slot: slot.parse().map_err(|_| invalid())? })
 }
 
-/// Appends `record` to `out` as an OData entity; `context` is the value of `@odata.context`, at the top level only.
+/// Appends `record` to `out` as an entity; `context` is the value of `@odata.context`, at the top level only.
 pub(super) fn push_entity(
     company: &Company,
     record: &Record,

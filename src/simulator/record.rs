@@ -33,7 +33,7 @@ impl Row {
             "lastModifiedDateTime" => Value::DateTime(self.modified),
             _ => Packed { bytes: &self.data, set }
                 .find(|(at, _)| *at == position)
-                .map_or_else(|| Value::blank(field.kind), |(_, value)| value),
+                .map_or_else(|| Value::blank(field.kind), |(_, bytes)| unpack_value(field.kind, bytes)),
         }
     }
 }
@@ -64,8 +64,8 @@ impl Record {
     /// The unpacked form of `row`.
     pub(super) fn unpack(set: &'static EntitySet, row: &Row) -> Self {
         let mut values: Vec<Value> = set.fields.iter().map(|field| Value::blank(field.kind)).collect();
-        for (position, value) in (Packed { bytes: &row.data, set }) {
-            values[position] = value;
+        for (position, bytes) in (Packed { bytes: &row.data, set }) {
+            values[position] = unpack_value(set.fields[position].kind, bytes);
         }
         let mut record = Self { set, id: row.id, version: row.version, modified: row.modified, values };
         record.give_id(row.id);
@@ -197,8 +197,8 @@ fn pack_value(value: &Value, data: &mut Vec<u8>) {
         Value::Int(int) => data.extend_from_slice(&int.to_le_bytes()),
         // Only `true` is ever packed.
         Value::Bool(_) => {}
-        Value::Date(date) => {
-            let days = date.signed_duration_since(NaiveDate::MIN).num_days();
+        Value::Date(day) => {
+            let days = day.signed_duration_since(NaiveDate::MIN).num_days();
             data.extend_from_slice(&days.to_le_bytes());
         }
         Value::DateTime(time) => data.extend_from_slice(&time.timestamp_millis().to_le_bytes()),
@@ -211,62 +211,61 @@ fn low_seven_bits(number: usize) -> u8 {
     u8::try_from(number & 0x7f).expect("seven bits fit")
 }
 
-/// Walks packed bytes: position and value of each property that is not blank.
+/// Walks packed bytes: position and undecoded value of each property that is not blank.
 struct Packed<'a> {
     bytes: &'a [u8],
     set: &'a EntitySet,
 }
 
-impl Packed<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (head, rest) = self.bytes.split_first_chunk().expect("packed rows are whole");
-        self.bytes = rest;
-        *head
-    }
-
-    fn take_text(&mut self) -> String {
-        let mut length = 0;
-        for shift in (0..).step_by(7) {
-            let [byte] = self.take();
-            length |= usize::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                break;
-            }
-        }
-        let (text, rest) = self.bytes.split_at(length);
-        self.bytes = rest;
-        String::from_utf8_lossy(text).into_owned()
-    }
-}
-
-impl Iterator for Packed<'_> {
-    type Item = (usize, Value);
+impl<'a> Iterator for Packed<'a> {
+    type Item = (usize, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (position, rest) = self.bytes.split_first()?;
-        self.bytes = rest;
         let position = usize::from(*position);
-        let value = match self.set.fields[position].kind {
-            Kind::Text(_) | Kind::Code(_) => Value::Text(self.take_text()),
-            Kind::Decimal => Value::Decimal(Decimal::deserialize(self.take())),
-            Kind::Int => Value::Int(i64::from_le_bytes(self.take())),
-            Kind::Bool => Value::Bool(true),
-            Kind::Date => {
-                let days = chrono::Duration::days(i64::from_le_bytes(self.take()));
-                Value::Date(NaiveDate::MIN + days)
-            }
-            Kind::DateTime => {
-                let millis = i64::from_le_bytes(self.take());
-                Value::DateTime(DateTime::from_timestamp_millis(millis).unwrap_or_default())
-            }
-            Kind::Guid => Value::Guid(Uuid::from_bytes(self.take())),
-            Kind::Option(_) => {
-                let [member] = self.take();
-                Value::Option(member)
-            }
+        let (length, rest) = match self.set.fields[position].kind {
+            Kind::Text(_) | Kind::Code(_) => text_length(rest),
+            Kind::Decimal | Kind::Guid => (16, rest),
+            Kind::Int | Kind::Date | Kind::DateTime => (8, rest),
+            Kind::Option(_) => (1, rest),
+            Kind::Bool => (0, rest),
         };
+        let (value, rest) = rest.split_at(length);
+        self.bytes = rest;
         Some((position, value))
     }
+}
+
+/// The length that packed text begins with, and the bytes behind it.
+fn text_length(bytes: &[u8]) -> (usize, &[u8]) {
+    let mut length = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * at);
+        if *byte < 0x80 {
+            return (length, &bytes[at + 1..]);
+        }
+    }
+    (0, &[])
+}
+
+fn unpack_value(kind: Kind, bytes: &[u8]) -> Value {
+    match kind {
+        Kind::Text(_) | Kind::Code(_) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+        Kind::Decimal => Value::Decimal(Decimal::deserialize(array(bytes))),
+        Kind::Guid => Value::Guid(Uuid::from_bytes(array(bytes))),
+        Kind::Int => Value::Int(i64::from_le_bytes(array(bytes))),
+        Kind::Date => Value::Date(NaiveDate::MIN + chrono::Duration::days(i64::from_le_bytes(array(bytes)))),
+        Kind::DateTime => {
+            let millis = i64::from_le_bytes(array(bytes));
+            Value::DateTime(DateTime::from_timestamp_millis(millis).unwrap_or_default())
+        }
+        Kind::Option(_) => Value::Option(array::<1>(bytes)[0]),
+        Kind::Bool => Value::Bool(true),
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().expect("packed rows are whole")
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //! The order matters, as it does in BC: a country that is set after the city blanks it. It touches the record only; rows
 //! are written by others.
 
+use rust_decimal::Decimal;
+
 use super::errors::{ApiError, Result};
-use super::fields::Field;
+use super::fields::{Check, Field};
 use super::postcodes;
 use super::record::Record;
 use super::store::Company;
@@ -40,22 +42,21 @@ fn check_plain(field: &Field, value: &Value) -> Result<()> {
             name => ApiError::required(name),
         });
     }
-    match value {
-        Value::Text(text) if field.phone && text.chars().any(char::is_alphabetic) => {
+    match (field.check, value) {
+        (Some(Check::Phone), Value::Text(text)) if text.chars().any(char::is_alphabetic) => {
             Err(ApiError::field_validation("Phone No. must not contain letters in the phone number."))
         }
-        Value::Text(text) if field.email => match text.split(';').find(|address| !is_email(address)) {
-            Some(address) if !text.is_empty() => {
-                Err(ApiError::dialog(format!("The email address \"{}\" is not valid.", address.trim())))
+        (Some(Check::Email), Value::Text(text)) if !text.is_empty() => {
+            match text.split(';').find(|address| !is_email(address)) {
+                Some(address) => {
+                    Err(ApiError::dialog(format!("The email address \"{}\" is not valid.", address.trim())))
+                }
+                None => Ok(()),
             }
-            _ => Ok(()),
-        },
-        Value::Decimal(decimal) if field.not_negative && decimal.is_sign_negative() && !decimal.is_zero() => {
-            Err(ApiError::dialog(format!(
-                "The value of {} must be greater than or equal to 0. Value: {decimal}.",
-                field.caption
-            )))
         }
+        (Some(Check::NotNegative), Value::Decimal(decimal)) if *decimal < Decimal::ZERO => Err(ApiError::dialog(
+            format!("The value of {} must be greater than or equal to 0. Value: {decimal}.", field.caption),
+        )),
         _ => Ok(()),
     }
 }
@@ -127,11 +128,9 @@ fn twin_follows(company: &Company, record: &mut Record, field: &Field, value: Va
 /// What else changes when `property` has changed from `before`.
 fn follow(company: &Company, record: &mut Record, property: &str, before: &Value) -> Result<()> {
     match (record.set.name, property) {
-        ("customers" | "contacts", "country") => {
-            if !before.is_blank() && record.get("country") != before {
-                for property in ["city", "state", "postalCode"] {
-                    record.set_text(property, "");
-                }
+        ("customers" | "contacts", "country") if !before.is_blank() && record.get("country") != before => {
+            for property in ["city", "state", "postalCode"] {
+                record.set_text(property, "");
             }
         }
         ("customers" | "contacts", "postalCode") => {

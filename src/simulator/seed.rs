@@ -7,7 +7,7 @@ use super::record::Record;
 use super::store::{Company, Series, Setup, Store};
 use super::value::Value;
 
-const COUNTRIES: &[(&str, &str)] = &[
+const COUNTRIES: Codes = &[
     ("AE", "United Arab Emirates"),
     ("AR", "Argentina"),
     ("AT", "Austria"),
@@ -107,8 +107,11 @@ const PAYMENT_TERMS: &[(&str, &str, &str)] = &[
     ("NET30", "Net 30 days", "30D"),
 ];
 
-/// Sets whose rows are nothing but a code and a name.
-const CODES: &[(&str, &str, &[(&str, &str)])] = &[
+/// Codes with their names.
+type Codes = &'static [(&'static str, &'static str)];
+
+/// Sets whose rows are nothing but a code and a name: set, property of the name, rows.
+const CODES: &[(&str, &str, Codes)] = &[
     (
         "paymentMethods",
         "displayName",

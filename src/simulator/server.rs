@@ -9,24 +9,24 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State as Shared};
-use axum::http::{HeaderMap, Response, StatusCode, header};
-use axum::routing::post;
-use futures_util::stream;
+use axum::http::{HeaderMap, Response, header};
+use axum::routing::{get, post};
+use serde_json::json;
 use tokio::time::sleep;
 use url::form_urlencoded;
-use uuid::Uuid;
 
 use super::batch::{self, Envelope, Mode};
+use super::call::{Call, Media, Reply};
 use super::connection::Scissors;
-use super::control;
+use super::control_routes;
 use super::engine::{self, Answers};
 use super::entra::TokenRequest;
 use super::errors::ApiError;
 use super::faults::{FaultKind, Subject};
 use super::metadata;
-use super::service::{Call, Media, Reply};
+use super::response::{Answer, finish, gateway, respond, respond_half};
 use super::settings::Settings;
-use super::state::State;
+use super::state::{OpenWork, State};
 
 /// Largest request body (BC documentation, operational limits).
 const MAX_BODY: usize = 350 * 1024 * 1024;
@@ -35,7 +35,8 @@ const MAX_BODY: usize = 350 * 1024 * 1024;
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(token))
-        .nest("/simulator", control::routes())
+        .route("/environments/v1.2", get(environments))
+        .nest("/simulator", control_routes::routes())
         .fallback(api)
         .layer(DefaultBodyLimit::disable())
         .with_state(state)
@@ -60,6 +61,22 @@ async fn token(
     let (status, body) = state.entra().answer(&request, &settings, now);
     let builder = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json; charset=utf-8");
     finish(builder.header(header::CACHE_CONTROL, "no-store"), &state, body.into())
+}
+
+/// The list of environments, of which there is one.
+async fn environments(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response<Body> {
+    if let Err(error) = authenticate(&state, text_of(&headers, "authorization")) {
+        return respond(&state, &error.into());
+    }
+    let options = &state.options;
+    let body = json!({ "value": [{
+        "aadTenantId": options.tenant,
+        "name": options.environment,
+        "type": "Production",
+        "countryCode": "US",
+        "webServiceUrl": state.base_url,
+    }] });
+    respond(&state, &Reply::json(200, body.to_string()).into())
 }
 
 /// An API request, read to its end.
@@ -118,33 +135,6 @@ enum Outcome {
     Silence,
 }
 
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    media_type: String,
-    body: String,
-    location: Option<String>,
-    retry_after: Option<u64>,
-}
-
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
-        let media_type = match reply.media {
-            Media::Json => "application/json; odata.metadata=minimal; odata.streaming=true",
-            Media::Text => "text/plain",
-            Media::Xml => "application/xml",
-        };
-        let (status, body, location) = (reply.status, reply.body, reply.location);
-        Self { status, media_type: media_type.to_owned(), body, location, retry_after: None }
-    }
-}
-
-impl From<ApiError> for Answer {
-    fn from(error: ApiError) -> Self {
-        Reply::from(error).into()
-    }
-}
-
 async fn api(
     Shared(state): Shared<Arc<State>>,
     ConnectInfo(scissors): ConnectInfo<Scissors>,
@@ -153,10 +143,10 @@ async fn api(
     let (parts, body) = request.into_parts();
     let uri = parts.uri.to_string();
     let Some(route) = ApiRoute::parse(parts.uri.path()) else {
-        return respond(&state, ApiError::no_such_route(&uri).into());
+        return respond(&state, &ApiError::no_such_route(&uri).into());
     };
     let Ok(bytes) = axum::body::to_bytes(body, MAX_BODY).await else {
-        return respond(&state, ApiError::new(413, "Unknown", "The request is too large.").into());
+        return respond(&state, &ApiError::new(413, "Unknown", "The request is too large.").into());
     };
     let incoming = Incoming {
         method: parts.method.as_str().to_owned(),
@@ -166,20 +156,17 @@ async fn api(
         body: String::from_utf8_lossy(&bytes).into_owned(),
     };
     state.stats().requests += 1;
-    let fault = draw_fault(&state, &incoming);
-    if fault == Some(FaultKind::RevokeTokens) {
-        state.entra().revoke();
-    }
     if let Err(error) = admit(&state, &route, &incoming) {
-        return respond(&state, error.into());
+        return respond(&state, &error.into());
     }
-    let work = tokio::spawn(work(Arc::clone(&state), incoming, fault));
+    let open = state.begin_work();
+    let work = tokio::spawn(work(Arc::clone(&state), incoming, open));
     match work.await.unwrap_or(Outcome::Cut) {
-        Outcome::Answer(answer) => respond(&state, answer),
+        Outcome::Answer(answer) => respond(&state, &answer),
         Outcome::CutBody(answer) => respond_half(&state, answer),
         Outcome::Cut => {
             scissors.cut();
-            respond(&state, Reply::json(500, String::new()).into())
+            respond(&state, &Reply::json(500, String::new()).into())
         }
         Outcome::Silence => std::future::pending().await,
     }
@@ -214,12 +201,21 @@ fn admit(state: &State, route: &ApiRoute, incoming: &Incoming) -> Result<(), Api
             format!("Environment '{}' not found.", route.environment),
         ));
     }
-    let now = state.now();
-    if !state.settings().app_enabled || !state.entra().accepts(incoming.header("authorization"), now) {
-        state.stats().unauthorized += 1;
-        return Err(ApiError::invalid_credentials());
+    authenticate(state, incoming.header("authorization"))?;
+    let read_only = incoming.header("data-access-intent").is_some_and(|intent| intent.eq_ignore_ascii_case("ReadOnly"));
+    if read_only && incoming.method != "GET" && !incoming.is_batch() {
+        return Err(ApiError::bad_request("The Data-Access-Intent 'ReadOnly' does not allow requests that write."));
     }
     Ok(())
+}
+
+fn authenticate(state: &State, authorization: Option<&str>) -> Result<(), ApiError> {
+    let now = state.now();
+    if state.settings().app_enabled && state.entra().accepts(authorization, now) {
+        return Ok(());
+    }
+    state.stats().unauthorized += 1;
+    Err(ApiError::invalid_credentials())
 }
 
 /// The fault that strikes this request; an envelope is matched by its operations.
@@ -249,7 +245,7 @@ fn cost(settings: &Settings, incoming: &Incoming) -> usize {
 }
 
 /// Waits for its turn, takes its time, and does what the request says or the fault wants.
-async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>) -> Outcome {
+async fn work(state: Arc<State>, incoming: Incoming, open: OpenWork) -> Outcome {
     let settings = state.settings();
     let permit = match state.gate.enter(&settings.limits, cost(&settings, &incoming)).await {
         Ok(permit) => permit,
@@ -259,13 +255,25 @@ async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>) -
             return Outcome::Answer(Answer { retry_after, ..error.into() });
         }
     };
-    if let Some(FaultKind::LateCommit { min_ms, max_ms, answer }) = fault {
+    // Only now, so that no fault is spent on a request that would have been refused anyway.
+    let fault = draw_fault(&state, &incoming);
+    if fault == Some(FaultKind::RevokeTokens) {
+        state.entra().revoke();
+        state.stats().unauthorized += 1;
+        return Outcome::Answer(ApiError::invalid_credentials().into());
+    }
+    if let Some(FaultKind::LateCommit { min_ms, max_ms, answer, silent }) = fault {
         let delay = state.faults().between(min_ms, max_ms);
         tokio::spawn(async move {
             sleep(Duration::from_millis(delay)).await;
             execute(&state, &incoming, usize::MAX).await;
+            drop(open);
         });
-        return answer.map_or(Outcome::Cut, |status| Outcome::Answer(gateway(status, None)));
+        return match answer {
+            _ if silent => Outcome::Silence,
+            Some(status) => Outcome::Answer(gateway(status, None)),
+            None => Outcome::Cut,
+        };
     }
     let extra = if let Some(FaultKind::Latency { ms }) = fault { ms } else { 0 };
     let pause = settings.request_ms + extra;
@@ -273,7 +281,7 @@ async fn work(state: Arc<State>, incoming: Incoming, fault: Option<FaultKind>) -
         sleep(Duration::from_millis(pause)).await;
     }
     let outcome = carry_out(&state, &incoming, fault).await;
-    drop(permit);
+    drop((permit, open));
     outcome
 }
 
@@ -288,7 +296,7 @@ async fn carry_out(state: &State, incoming: &Incoming, fault: Option<FaultKind>)
         Some(FaultKind::Drop { committed, after_operations }) => {
             if committed {
                 execute(state, incoming, usize::MAX).await;
-            } else if incoming.is_batch() && after_operations > 0 {
+            } else if incoming.is_batch() && incoming.mode() != Mode::Snapshot {
                 execute(state, incoming, after_operations).await;
             }
             Outcome::Cut
@@ -307,22 +315,6 @@ async fn carry_out(state: &State, incoming: &Incoming, fault: Option<FaultKind>)
             Outcome::Answer(execute_batch(state, incoming, usize::MAX, 1).await)
         }
         _ => Outcome::Answer(execute(state, incoming, usize::MAX).await),
-    }
-}
-
-/// An answer of the gateway, which speaks HTML.
-fn gateway(status: u16, retry_after: Option<u64>) -> Answer {
-    if status == 429 {
-        let error = ApiError::too_many_requests("requests", 6_001, 6_000);
-        return Answer { retry_after, ..error.into() };
-    }
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
-    Answer {
-        status,
-        media_type: "text/html".to_owned(),
-        body: format!("<html><head><title>{status} {reason}</title></head><body><h1>{reason}</h1></body></html>"),
-        location: None,
-        retry_after,
     }
 }
 
@@ -355,53 +347,6 @@ async fn execute_batch(state: &State, incoming: &Incoming, limit: usize, missing
     }
     let (media_type, body) = batch::write_multipart(&answers);
     Answer { media_type, ..Reply::json(200, body).into() }
-}
-
-fn respond(state: &State, answer: Answer) -> Response<Body> {
-    let body = Body::from(answer.body.clone());
-    finish(head(&answer), state, body)
-}
-
-/// Promises the whole body, sends half of it, and breaks the connection.
-fn respond_half(state: &State, answer: Answer) -> Response<Body> {
-    let builder = head(&answer).header(header::CONTENT_LENGTH, answer.body.len());
-    let bytes = answer.body.into_bytes();
-    let half = Bytes::copy_from_slice(&bytes[..bytes.len() / 2]);
-    let body = stream::unfold(Some(half), |state| async move {
-        match state {
-            Some(half) if !half.is_empty() => Some((Ok(half), Some(Bytes::new()))),
-            Some(_) => {
-                // Lets the first half leave before the connection ends.
-                sleep(Duration::from_millis(5)).await;
-                Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)), None))
-            }
-            None => None,
-        }
-    });
-    finish(builder, state, Body::from_stream(body))
-}
-
-fn head(answer: &Answer) -> axum::http::response::Builder {
-    let mut builder = Response::builder().status(answer.status);
-    if !answer.body.is_empty() {
-        builder = builder.header(header::CONTENT_TYPE, &answer.media_type);
-    }
-    if let Some(location) = &answer.location {
-        builder = builder.header(header::LOCATION, location);
-    }
-    if let Some(seconds) = answer.retry_after {
-        builder = builder.header(header::RETRY_AFTER, seconds);
-    }
-    builder.header("OData-Version", "4.0")
-}
-
-fn finish(builder: axum::http::response::Builder, state: &State, body: Body) -> Response<Body> {
-    let date = state.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let builder = builder
-        .header(header::DATE, date)
-        .header("request-id", Uuid::new_v4().to_string())
-        .header("ms-correlation-x", Uuid::new_v4().to_string());
-    builder.body(body).unwrap_or_else(|_| Response::new(Body::empty()))
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -2,102 +2,25 @@
 //!
 //! Each operation is one transaction. It knows nothing of tokens, limits, latency or faults.
 
-use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
 use url::form_urlencoded;
 use uuid::Uuid;
 
+use super::answer;
 use super::body;
+use super::call::{Call, Media, Reply, Surroundings};
+use super::companies;
 use super::documents;
 use super::errors::{ApiError, Result};
-use super::fields::{self, EntitySet};
+use super::fields::EntitySet;
 use super::filter::{Filter, Operator};
-use super::json;
 use super::lines;
 use super::masterdata;
 use super::posting;
-use super::query::{self, Options, Page};
+use super::query::{self, Options};
 use super::record::Record;
 use super::route::{self, Address, Rows, Target};
 use super::store::{Company, Store};
-use super::table::Table;
 use super::value::Value;
-
-/// One operation as it came in.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
-    /// HTTP verb in upper case.
-    pub(super) method: &'a str,
-    /// Path relative to the API root, percent-encoded.
-    pub(super) path: &'a str,
-    /// Query string without the question mark.
-    pub(super) query: &'a str,
-    /// `If-Match` header.
-    pub(super) if_match: Option<&'a str>,
-    /// `Company` header: a name.
-    pub(super) company: Option<&'a str>,
-    /// Page size that the `Prefer` header asks for.
-    pub(super) page_size: Option<usize>,
-    /// JSON text, blank when there is none.
-    pub(super) body: &'a str,
-}
-
-/// What stands around an operation.
-#[derive(Debug)]
-pub(super) struct Surroundings {
-    /// Absolute URL of the API root, without a slash at the end.
-    pub(super) root: String,
-    /// Absolute URL of the API root as next links show it.
-    pub(super) link_root: String,
-    /// Current time.
-    pub(super) now: DateTime<Utc>,
-    /// Sets for which the app has no permission at all.
-    pub(super) denied: BTreeSet<String>,
-    /// Sets that the app may only read.
-    pub(super) read_only: BTreeSet<String>,
-}
-
-/// The media type of an answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Media {
-    /// JSON with minimal metadata.
-    Json,
-    /// Plain text.
-    Text,
-    /// XML.
-    Xml,
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub(super) struct Reply {
-    /// HTTP status.
-    pub(super) status: u16,
-    /// Body, blank for 204.
-    pub(super) body: String,
-    /// What the body is.
-    pub(super) media: Media,
-    /// `Location` header.
-    pub(super) location: Option<String>,
-}
-
-impl Reply {
-    /// A JSON answer.
-    pub(super) fn json(status: u16, body: String) -> Self {
-        Self { status, body, media: Media::Json, location: None }
-    }
-
-    /// Whether the operation was refused.
-    pub(super) fn failed(&self) -> bool {
-        self.status >= 400
-    }
-}
-
-impl From<ApiError> for Reply {
-    fn from(error: ApiError) -> Self {
-        Self::json(error.status, error.body(Uuid::new_v4()))
-    }
-}
 
 /// Executes `call` against `store`.
 pub(super) fn execute(store: &mut Store, around: &Surroundings, call: &Call) -> Reply {
@@ -108,8 +31,10 @@ fn resolve_and_run(store: &mut Store, around: &Surroundings, call: &Call) -> Res
     let from_query = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company");
     let company = from_query.map(|(_, id)| id.into_owned()).or_else(|| call.company.map(str::to_owned));
     match route::resolve(store, call.path, company.as_deref())? {
-        Target::Companies if call.method == "GET" => companies(store, around, call),
-        Target::Company(position) if call.method == "GET" => company_entity(&store.companies[position], around, call),
+        Target::Companies if call.method == "GET" => companies::list(store, around, call),
+        Target::Company(position) if call.method == "GET" => {
+            companies::entity(&store.companies[position], around, call)
+        }
         Target::Companies => Err(ApiError::method_not_allowed(call.method, "companies", "Collection")),
         Target::Company(_) => Err(ApiError::method_not_allowed(call.method, "companies", "Entity")),
         Target::Rows(rows) => {
@@ -219,69 +144,13 @@ fn list(company: &Company, around: &Surroundings, call: &Call, rows: &Rows) -> R
     if set.position("sequence").is_some() && page.next.is_none() {
         page.rows.sort_by_key(|line| line.int("sequence"));
     }
-    let context = context_of(around, Some(company), set.name);
-    Ok(Reply::json(200, collection(company, around, call, &page, &options, &context)))
-}
-
-fn collection(
-    company: &Company,
-    around: &Surroundings,
-    call: &Call,
-    page: &Page,
-    options: &Options,
-    context: &str,
-) -> String {
-    let mut out = String::with_capacity(256 + page.rows.len() * 512);
-    out.push('{');
-    json::push_name(&mut out, "@odata.context");
-    json::push_text(&mut out, context);
-    if let Some(count) = page.count {
-        json::push_name(&mut out, "@odata.count");
-        out.push_str(&count.to_string());
-    }
-    json::push_name(&mut out, "value");
-    out.push('[');
-    for (at, record) in page.rows.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        query::push_entity(company, record, &options.projection, None, &mut out);
-    }
-    out.push(']');
-    if let Some(token) = &page.next {
-        json::push_name(&mut out, "@odata.nextLink");
-        json::push_text(&mut out, &next_link(around, call, token));
-    }
-    out.push('}');
-    out
-}
-
-/// The address of the next page: the same request with another skip token.
-fn next_link(around: &Surroundings, call: &Call, token: &str) -> String {
-    let kept = call
-        .query
-        .split('&')
-        .filter(|part| !part.is_empty() && !part.starts_with("$skiptoken=") && !part.starts_with("%24skiptoken="));
-    let mut query: Vec<&str> = kept.collect();
-    let token = format!("$skiptoken={token}");
-    query.push(&token);
-    format!("{}/{}?{}", around.link_root, call.path, query.join("&"))
-}
-
-fn context_of(around: &Surroundings, company: Option<&Company>, set: &str) -> String {
-    let root = &around.root;
-    match company {
-        Some(company) => format!("{root}/$metadata#companies({})/{set}", company.id),
-        None => format!("{root}/$metadata#{set}"),
-    }
+    let context = answer::context_of(around, Some(company), set.name);
+    Ok(answer::collection(company, around, call, &page, &options, &context))
 }
 
 fn entity(company: &Company, around: &Surroundings, call: &Call, record: &Record, status: u16) -> Result<Reply> {
-    let options = Options::parse(record.set, call.query)?;
-    let context = format!("{}/$entity", context_of(around, Some(company), record.set.name));
-    let mut out = String::with_capacity(1_024);
-    query::push_entity(company, record, &options.projection, Some(&context), &mut out);
-    Ok(Reply::json(status, out))
+    let context = answer::context_of(around, Some(company), record.set.name);
+    answer::entity(company, call, record, status, &context)
 }
 
 fn create(company: &mut Company, around: &Surroundings, call: &Call, rows: &Rows) -> Result<Reply> {
@@ -391,35 +260,4 @@ fn check_etag(record: &Record, if_match: Option<&str>, needed: bool) -> Result<(
         Some(tag) if tag == record.etag() => Ok(()),
         Some(tag) => check_etag_form(Some(tag)).and(Err(ApiError::entity_changed())),
     }
-}
-
-fn companies(store: &Store, around: &Surroundings, call: &Call) -> Result<Reply> {
-    let Some(first) = store.companies.first() else { return Err(ApiError::company_not_found("")) };
-    let set = &fields::sets()[fields::set_position("companies").unwrap_or_default()];
-    let mut table = Table::new(set);
-    for company in &store.companies {
-        table.insert(company_record(company).pack());
-    }
-    let options = Options::parse(set, call.query)?;
-    let page = query::list(&table, &options, call.page_size.unwrap_or(query::MAX_PAGE))?;
-    let context = context_of(around, None, "companies");
-    Ok(Reply::json(200, collection(first, around, call, &page, &options, &context)))
-}
-
-fn company_entity(company: &Company, around: &Surroundings, call: &Call) -> Result<Reply> {
-    let record = company_record(company);
-    let options = Options::parse(record.set, call.query)?;
-    let context = format!("{}/$entity", context_of(around, None, "companies"));
-    let mut out = String::new();
-    query::push_entity(company, &record, &options.projection, Some(&context), &mut out);
-    Ok(Reply::json(200, out))
-}
-
-fn company_record(company: &Company) -> Record {
-    let mut record = company.blank("companies");
-    record.give_id(company.id);
-    record.set_text("name", &company.name);
-    record.set_text("displayName", &company.name);
-    record.set_text("systemVersion", "28.0.0.0");
-    record
 }

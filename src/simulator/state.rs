@@ -5,12 +5,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
+use tokio::sync::watch;
 
+use super::call::Surroundings;
 use super::entra::Entra;
 use super::faults::Faults;
 use super::limits::Gate;
 use super::options::Options;
-use super::service::Surroundings;
 use super::settings::Settings;
 use super::stats::Stats;
 use super::store::Store;
@@ -24,6 +25,7 @@ pub(super) struct State {
     pub(super) base_url: String,
     /// Limits of the principal.
     pub(super) gate: Arc<Gate>,
+    open_work: watch::Sender<usize>,
     store: Mutex<Store>,
     settings: Mutex<Settings>,
     faults: Mutex<Faults>,
@@ -41,6 +43,7 @@ impl State {
         let state = Self {
             base_url,
             gate: Arc::default(),
+            open_work: watch::Sender::new(0),
             store: Mutex::new(store),
             faults: Mutex::new(Faults::new(options.seed)),
             stats: Mutex::default(),
@@ -92,6 +95,19 @@ impl State {
         self.options.clock.now() + Duration::seconds(lock(&self.settings).clock_offset_seconds)
     }
 
+    /// Counts a request as being worked on until the result is dropped.
+    pub(super) fn begin_work(self: &Arc<Self>) -> OpenWork {
+        self.open_work.send_modify(|open| *open += 1);
+        OpenWork(Arc::clone(self))
+    }
+
+    /// Waits until nothing is being worked on, late commits included.
+    pub(super) async fn settled(&self) {
+        let mut open_work = self.open_work.subscribe();
+        // The sender lives as long as this state.
+        let _ = open_work.wait_for(|open| *open == 0).await;
+    }
+
     /// Path of the API root.
     pub(super) fn api_path(&self) -> String {
         format!("/v2.0/{}/{}/api/v2.0", self.options.tenant, self.options.environment)
@@ -109,6 +125,16 @@ impl State {
             denied: settings.denied,
             read_only: settings.read_only,
         }
+    }
+}
+
+/// A request that is being worked on, with or without someone who waits for the answer.
+#[derive(Debug)]
+pub(super) struct OpenWork(Arc<State>);
+
+impl Drop for OpenWork {
+    fn drop(&mut self) {
+        self.0.open_work.send_modify(|open| *open -= 1);
     }
 }
 

@@ -34,11 +34,11 @@ pub struct Stats {
 pub struct Operations {
     /// Lists and look-ups.
     pub reads: u64,
-    /// POSTs that created a row.
+    /// Rows created.
     pub creates: u64,
-    /// PATCHes that changed a row.
+    /// Changes of a row.
     pub updates: u64,
-    /// DELETEs that removed a row.
+    /// Rows deleted.
     pub deletes: u64,
     /// Bound actions that ran.
     pub actions: u64,

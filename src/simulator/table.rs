@@ -42,8 +42,8 @@ struct Index {
 impl Table {
     /// An empty table.
     pub(super) fn new(set: &'static EntitySet) -> Self {
-        let indexed = set.fields.iter().enumerate().filter(|(_, field)| field.indexed);
-        let indexes = indexed.map(|(position, _)| Index { position, entries: BTreeSet::new() }).collect();
+        let keys = set.fields.iter().enumerate().filter(|(_, field)| field.indexed);
+        let indexes = keys.map(|(position, _)| Index { position, entries: BTreeSet::new() }).collect();
         Self { set, slots: Vec::new(), by_id: HashMap::new(), indexes }
     }
 

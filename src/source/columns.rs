@@ -17,7 +17,8 @@ pub fn declared_columns(query: &str, dialect: Dialect) -> Option<Vec<String>> {
     };
     let statements = Parser::parse_sql(grammar, &Query::parse(query, dialect).sample()).ok()?;
     let [Statement::Query(query)] = statements.as_slice() else { return None };
-    select_items(&query.body)?.iter().map(|item| name(item, dialect)).collect()
+    let items = select_items(&query.body).filter(|items| !items.is_empty())?;
+    items.iter().map(|item| name(item, dialect)).collect()
 }
 
 /// The items of the first SELECT, which give a union its names.

@@ -1,3 +1,7 @@
-//! All integration tests: one binary, so that the dependencies are linked once.
+//! The integration tests: one binary, so that it is linked once.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands, helpers included")]
+
+mod databases;
 mod simulator;
+mod source;

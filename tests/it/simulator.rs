@@ -24,6 +24,7 @@ struct Bed {
 }
 
 /// An answer, read to its end.
+#[derive(Debug)]
 struct Answer {
     status: u16,
     headers: HeaderMap,

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::MySqlConnection;
-use sqlx::postgres::PgConnection;
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
+use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Statement as _, TypeInfo as _};
 
@@ -176,9 +176,9 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Failure
 pub(super) fn classify(error: sqlx::Error) -> Failure {
     match error {
         sqlx::Error::Database(error) => {
-            let verdict = if let Some(error) = error.try_downcast_ref() {
+            let verdict = if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
                 postgres::verdict(error)
-            } else if let Some(error) = error.try_downcast_ref() {
+            } else if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
                 mysql::verdict(error)
             } else {
                 sqlite::verdict(error.as_ref())

@@ -146,9 +146,10 @@ impl SqlStream {
         let texts = self.fetch(&statement).await?;
         let mut rows = self.split(&texts, self.plan.layout)?;
         let more = self.plan.mode != Mode::CustomWhole && rows.len() >= self.plan.paging.limit;
-        if more && self.plan.mode == Mode::Full {
-            let settled = settled(&rows).map_err(|problem| self.shape(problem))?;
-            rows.truncate(settled);
+        match self.plan.mode {
+            Mode::Full if more => rows.truncate(settled(&rows).map_err(|problem| self.shape(problem))?),
+            Mode::Since if more => rows.truncate(self.plan.paging.limit - 1),
+            _ => {}
         }
         let position = if more { Some(self.position_after(&rows)?) } else { None };
 

@@ -274,6 +274,23 @@ async fn companies_can_only_be_read() {
 }
 
 #[tokio::test]
+async fn the_environment_is_listed() {
+    let bed = Bed::new().await;
+    let url = format!("{}/environments/v1.2", bed.simulator.base_url());
+    let listed = super::send(bed.request("GET", &url)).await.unwrap().is(200);
+    assert_eq!(listed.value()[0]["name"], "production");
+    super::send(bed.http.get(&url)).await.unwrap().refused(401, "Authentication_InvalidCredentials");
+}
+
+#[tokio::test]
+async fn a_read_only_intent_does_not_write() {
+    let bed = Bed::new().await;
+    let intent = |method: &str| bed.request(method, &bed.url("customers")).header("data-access-intent", "ReadOnly");
+    super::send(intent("GET")).await.unwrap().is(200);
+    super::send(intent("POST").body(r#"{"displayName":"x"}"#)).await.unwrap().refused(400, "BadRequest");
+}
+
+#[tokio::test]
 async fn verbs_and_segments_that_lead_nowhere() {
     let bed = Bed::new().await;
     bed.patch("customers", "*", &json!({})).await.refused(405, "BadRequest_MethodNotAllowed");
