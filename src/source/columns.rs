@@ -72,7 +72,11 @@ mod tests {
         ] {
             for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
                 let names = declared_columns(query, dialect);
-                assert_eq!(names.as_deref(), expected.as_ref().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>()).as_deref(), "{dialect:?}: {query}");
+                assert_eq!(
+                    names.as_deref(),
+                    expected.as_ref().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>()).as_deref(),
+                    "{dialect:?}: {query}"
+                );
             }
         }
     }

@@ -120,7 +120,9 @@ pub enum ShapeError {
         type_name: String,
     },
     /// The column cannot be a cursor.
-    #[error("column `{column}` has the type {type_name}, which cannot be a cursor; a cursor is a time stamp or an integer that grows with every change")]
+    #[error(
+        "column `{column}` has the type {type_name}, which cannot be a cursor; a cursor is a time stamp or an integer that grows with every change"
+    )]
     CursorType {
         /// The column.
         column: String,
@@ -138,7 +140,9 @@ pub enum ShapeError {
         expected: &'static str,
     },
     /// The cursor that the read is to begin with does not fit the column.
-    #[error("the stored cursor `{stored}` is neither a time stamp nor an integer that fits column `{column}`; read everything once to replace it")]
+    #[error(
+        "the stored cursor `{stored}` is neither a time stamp nor an integer that fits column `{column}`; read everything once to replace it"
+    )]
     StoredCursor {
         /// The cursor column.
         column: String,

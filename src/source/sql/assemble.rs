@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::{Page, Reject, ShapeError};
-use super::cursor::Watermark;
 use super::inexact_problem;
 use super::lines::LinesOfParent;
 use super::rows::{Key, Row};
@@ -40,7 +39,6 @@ pub(super) struct Assembly<'a> {
     pub(super) key_name: &'a str,
     pub(super) columns: &'a Columns,
     pub(super) line_columns: &'a Columns,
-    pub(super) watermark: Option<&'a mut Watermark>,
     /// Keys that more than one row has.
     pub(super) repeated: HashSet<String>,
     /// The lines by the key of their parent; `None` without a child collection.
@@ -49,44 +47,35 @@ pub(super) struct Assembly<'a> {
 
 impl Assembly<'_> {
     /// Adds `row` to `page`: as a record, or with its problem.
-    pub(super) fn add(&mut self, row: &Row<'_>, page: &mut Page) -> Result<(), ShapeError> {
-        match self.record(row)? {
+    pub(super) fn add(&mut self, row: &Row<'_>, page: &mut Page) {
+        match self.record(row) {
             Ok(record) => page.records.push(record),
             Err(problem) => page.rejects.push(Reject { key: key_of(row), body: row.body(), problem }),
         }
-        Ok(())
     }
 
-    fn record(&mut self, row: &Row<'_>) -> Result<Result<Record, Problem>, ShapeError> {
-        let cursor_problem = match &mut self.watermark {
-            Some(watermark) => watermark.observe(row.cursor)?,
-            None => None,
-        };
-        let Some(key) = row.key.as_str() else { return Ok(Err(self.key_problem(&row.key))) };
+    fn record(&mut self, row: &Row<'_>) -> Result<Record, Problem> {
+        let Some(key) = row.key.as_str() else { return Err(self.key_problem(&row.key)) };
         if !self.repeated.is_empty() && self.repeated.contains(key) {
             let message = "more than one row of the query has this key; \
                            a join that gives several rows for one record is the usual reason";
-            return Ok(Err(Problem::of(self.key_name, message)));
-        }
-        if let Some(problem) = cursor_problem {
-            return Ok(Err(problem));
+            return Err(Problem::of(self.key_name, message));
         }
         let names: Vec<&str> = row.inexact().map(|index| self.columns[index].as_str()).collect();
         if !names.is_empty() {
-            return Ok(Err(inexact_problem(names.join(", "))));
+            return Err(inexact_problem(names.join(", ")));
         }
         let lines = match self.lines.as_mut().and_then(|lines| lines.remove(key)) {
-            Some(Ok(lines)) => lines,
-            Some(Err(problem)) => return Ok(Err(problem)),
+            Some(lines) => lines?,
             None => Vec::new(),
         };
-        Ok(Ok(Record {
+        Ok(Record {
             key: key.to_owned(),
             columns: Arc::clone(self.columns),
             body: row.body().into_boxed_str(),
             line_columns: Arc::clone(self.line_columns),
             lines,
-        }))
+        })
     }
 
     fn key_problem(&self, key: &Key<'_>) -> Problem {

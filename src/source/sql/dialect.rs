@@ -142,8 +142,7 @@ impl Dialect {
     pub(super) fn key(self, column: &Column, deterministic: bool) -> Result<KeyColumn, ShapeError> {
         let plain = self.column(column);
         let type_name = column.type_name.as_str();
-        let refuse =
-            || Err(ShapeError::KeyType { column: column.name.clone(), type_name: column.type_name.clone() });
+        let refuse = || Err(ShapeError::KeyType { column: column.name.clone(), type_name: column.type_name.clone() });
         let same = |value: String, order: Operand| {
             Ok(KeyColumn { value, native: order.clone(), exact: order, collated: false })
         };
@@ -156,9 +155,7 @@ impl Dialect {
                 }
                 "TEXT" | "VARCHAR" if deterministic => same(plain.clone(), Operand::new(plain, Some("TEXT"))),
                 // The cast takes the padding off.
-                "CHAR" if deterministic => {
-                    same(format!("CAST({plain} AS TEXT)"), Operand::new(plain, Some("BPCHAR")))
-                }
+                "CHAR" if deterministic => same(format!("CAST({plain} AS TEXT)"), Operand::new(plain, Some("BPCHAR"))),
                 _ => {
                     let text = format!("CAST({plain} AS TEXT)");
                     same(text.clone(), Operand::new(format!("{text} COLLATE \"C\""), Some("TEXT")))

@@ -54,11 +54,7 @@ struct Line {
 
 impl Lines {
     /// Describes the query of `spec`.
-    pub(super) async fn open(
-        connection: &mut Connection,
-        stream: &str,
-        spec: &LinesSpec,
-    ) -> Result<Self, SourceError> {
+    pub(super) async fn open(connection: &mut Connection, stream: &str, spec: &LinesSpec) -> Result<Self, SourceError> {
         const WHAT: &str = "the query of the lines";
         let dialect = connection.dialect();
         let query = Query::parse(&spec.query, dialect);
@@ -117,11 +113,18 @@ impl Lines {
 
     fn line(&self, row: &LineRow<'_>) -> Result<Line, Problem> {
         let key = match &row.key {
-            Key::Integer(digits) => digits.parse().map(LineKey::Integer).unwrap_or_else(|_| LineKey::Text((*digits).to_owned())),
+            Key::Integer(digits) => {
+                digits.parse().map(LineKey::Integer).unwrap_or_else(|_| LineKey::Text((*digits).to_owned()))
+            }
             Key::Text(text) => LineKey::Text(text.clone().into_owned()),
-            Key::Null => return Err(Problem::whole(format!("a line has no `{}`, by which lines are told apart", self.key_name))),
+            Key::Null => {
+                return Err(Problem::whole(format!("a line has no `{}`, by which lines are told apart", self.key_name)));
+            }
             Key::Unusable(_) => {
-                return Err(Problem::whole(format!("the `{}` of a line is neither an integer nor text", self.key_name)));
+                return Err(Problem::whole(format!(
+                    "the `{}` of a line is neither an integer nor text",
+                    self.key_name
+                )));
             }
         };
         Ok(Line { key, body: row.body().into(), inexact: row.inexact().next() })

@@ -31,7 +31,8 @@ pub(super) fn verdict(error: &MySqlDatabaseError) -> Verdict {
     let transient = matches!(
         error.number(),
         // Too many connections, out of resources, shutdown, aborted, killed.
-        1040 | 1041 | 1053 | 1077 | 1080 | 1152 | 1158..=1161 | 1184 | 1203 | 1226 | 1317 | 1927 |
+        1040 | 1041 | 1053 | 1077 | 1080 | 1152 | 1158
+            ..=1161 | 1184 | 1203 | 1226 | 1317 | 1927 |
         // Lock wait, deadlock, changed table definition, statement time-out (MariaDB, MySQL).
         1205 | 1213 | 1412 | 1969 | 3024
     );
