@@ -94,3 +94,72 @@ fn key_of(row: &Row<'_>) -> Option<String> {
         Key::Text(text) => Some(text.clone().into_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::Layout;
+    use super::*;
+
+    fn rows(texts: &[&'static str], layout: Layout) -> Vec<Row<'static>> {
+        texts.iter().map(|text| Row::split(text, layout).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_rows_of_the_last_key_wait_for_the_next_page() {
+        let plain = Layout::default();
+        for (texts, expected) in [
+            (vec!["[1,0]", "[2,0]", "[3,0]"], 2),
+            (vec!["[1,0]", "[2,0]", "[2,1]"], 1),
+            (vec!["[1,0]", "[1,1]", "[2,0]"], 2),
+            (vec!["[1,0]", "[1,1]", "[1,2]"], 3),
+            (vec![], 0),
+        ] {
+            assert_eq!(settled(&rows(&texts, plain)), Ok(expected), "{texts:?}");
+        }
+        let ranked = Layout { rank: true, ..plain };
+        assert_eq!(settled(&rows(&[r#"["a",1,0]"#, r#"["b",2,0]"#, r#"["B",2,0]"#], ranked)), Ok(1));
+        let error = settled(&rows(&[r#"["b",1,0]"#, r#"["B",1,0]"#], ranked)).unwrap_err();
+        assert!(error.to_string().contains("takes 2 different keys for equal"), "{error}");
+    }
+
+    #[test]
+    fn a_row_becomes_a_record_or_a_reject() {
+        let columns: Columns = ["id".to_owned(), "x".to_owned(), "y".to_owned()].into();
+        let layout = Layout { inexact: true, ..Layout::default() };
+        let texts = [
+            r#"["a",null,"a",1,2]"#,
+            r#"["b",[0,1,1],"b",1,2]"#,
+            r#"["c",null,"c",1,2]"#,
+            r#"["c",null,"c",3,4]"#,
+            "[1.5,null,1.5,1,2]",
+            "[null,null,null,1,2]",
+        ];
+        let rows = rows(&texts, layout);
+        let mut assembly = Assembly {
+            key_name: "id",
+            columns: &columns,
+            line_columns: &Columns::from([]),
+            repeated: repeated(&rows),
+            lines: None,
+        };
+        let mut page = Page::default();
+        for row in &rows {
+            assembly.add(row, &mut page);
+        }
+        assert_eq!(page.records.len(), 1);
+        assert_eq!((page.records[0].key.as_str(), &*page.records[0].body), ("a", r#"["a",1,2]"#));
+        let rejects: Vec<(Option<&str>, Option<&str>)> =
+            page.rejects.iter().map(|reject| (reject.key.as_deref(), reject.problem.property.as_deref())).collect();
+        assert_eq!(
+            rejects,
+            [
+                (Some("b"), Some("x, y")),
+                (Some("c"), Some("id")),
+                (Some("c"), Some("id")),
+                (Some("1.5"), Some("id")),
+                (None, Some("id"))
+            ]
+        );
+        assert_eq!(page.rejects[2].body, r#"["c",3,4]"#);
+    }
+}

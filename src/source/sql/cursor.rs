@@ -258,7 +258,7 @@ impl Watermark {
     }
 
     fn observe_integer(&mut self, digits: &str) -> Result<bool, ShapeError> {
-        let Ok(value) = digits.parse::<i64>() else { return Err(self.unfit("number with a fraction")) };
+        let Ok(value) = digits.parse::<i64>() else { return Err(self.unfit("number that is no 64-bit integer")) };
         match self.greatest.as_deref().map(str::parse::<i64>) {
             None => self.check_overlap(true)?,
             Some(Err(_)) => return Ok(false),

@@ -114,11 +114,14 @@ impl Lines {
     fn line(&self, row: &LineRow<'_>) -> Result<Line, Problem> {
         let key = match &row.key {
             Key::Integer(digits) => {
-                digits.parse().map(LineKey::Integer).unwrap_or_else(|_| LineKey::Text((*digits).to_owned()))
+                digits.parse().map_or_else(|_| LineKey::Text((*digits).to_owned()), LineKey::Integer)
             }
             Key::Text(text) => LineKey::Text(text.clone().into_owned()),
             Key::Null => {
-                return Err(Problem::whole(format!("a line has no `{}`, by which lines are told apart", self.key_name)));
+                return Err(Problem::whole(format!(
+                    "a line has no `{}`, by which lines are told apart",
+                    self.key_name
+                )));
             }
             Key::Unusable(_) => {
                 return Err(Problem::whole(format!(
