@@ -207,6 +207,8 @@ impl Server {
         let directory = account.directory();
         let data = directory.path().join("data");
         let mut command = account.command(&install);
+        // Servers delete each other's temporary tables where they share a directory for them.
+        command.env("TMPDIR", directory.path());
         command.arg("--no-defaults").arg("--skip-test-db").arg("--auth-root-authentication-method=normal");
         run(command.arg(format!("--datadir={}", data.display())));
 
@@ -218,6 +220,7 @@ impl Server {
         std::fs::write(&users, statements).unwrap();
         let port = free_port();
         let mut command = account.command(&mariadbd);
+        command.env("TMPDIR", directory.path());
         command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
         command.arg(format!("--init-file={}", users.display()));
         command.arg(format!("--socket={}", directory.path().join("socket").display()));

@@ -20,16 +20,22 @@ async fn on(engine: Engine, scenario: impl AsyncFnOnce(Database)) {
     }
 }
 
+/// A SQLite file costs nothing: a test for each scenario. A server is started once for all of them, because test runners
+/// give each test a process.
 macro_rules! on_every_engine {
     ($($scenario:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test] async fn $scenario() { super::on(super::Engine::Sqlite, super::$scenario).await })+
         }
-        mod postgres {
-            $(#[tokio::test] async fn $scenario() { super::on(super::Engine::Postgres, super::$scenario).await })+
+        #[tokio::test]
+        async fn every_scenario_on_postgres() {
+            let _running = Database::start(Engine::Postgres).await;
+            $(println!("{}", stringify!($scenario)); on(Engine::Postgres, $scenario).await;)+
         }
-        mod mariadb {
-            $(#[tokio::test] async fn $scenario() { super::on(super::Engine::MariaDb, super::$scenario).await })+
+        #[tokio::test]
+        async fn every_scenario_on_mariadb() {
+            let _running = Database::start(Engine::MariaDb).await;
+            $(println!("{}", stringify!($scenario)); on(Engine::MariaDb, $scenario).await;)+
         }
     };
 }

@@ -256,9 +256,19 @@ impl Dialect {
         Some(format!("CASE WHEN {} THEN json_array({}) END", any.join(" OR "), checks.join(",")))
     }
 
+    /// All values of `row` as one, where that makes them cheaper: in SQLite a row by itself costs twice as much.
+    pub(super) fn gathered(self, row: &str) -> String {
+        match self {
+            // JSON has no line breaks of its own.
+            Self::Sqlite => format!("group_concat({row}, char(10))"),
+            Self::Postgres | Self::MySql => row.to_owned(),
+        }
+    }
+
     /// The rows in `text`, which the server handed over as one value.
     pub(super) fn rows(self, text: &str) -> impl Iterator<Item = &str> {
-        // Elsewhere every row comes by itself, and its JSON may hold line breaks that somebody stored.
+        // Elsewhere a text is one row, and may hold line breaks: a `json` column shows what somebody stored. No JSON holds
+        // a NUL.
         let separator = if self == Self::Sqlite { '\n' } else { '\0' };
         text.split(separator)
     }

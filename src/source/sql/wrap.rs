@@ -61,10 +61,10 @@ impl Selection {
         format!("SELECT {} FROM ({}\n) {ALIAS}", flags.join("||"), self.query.sample())
     }
 
-    /// The rows whose `column` is one of `count` keys, with `lead` before their columns.
+    /// The rows whose `column` is one of `count` keys, with `lead` before their columns, in no order.
     pub(super) fn of_keys(&self, column: &KeyColumn, lead: &[&str], count: usize) -> String {
         let condition = self.dialect.one_of(&column.native, count);
-        format!("SELECT {} FROM {} WHERE {condition}", self.row(lead), self.table())
+        format!("SELECT {} FROM {} WHERE {condition}", self.dialect.gathered(&self.row(lead)), self.table())
     }
 }
 
@@ -190,9 +190,8 @@ impl Paging {
             _ => native.clone(),
         };
         let (open, close) = match dialect {
-            // One text for the whole page: a row costs half as much that way. JSON has no line breaks of its own.
             Dialect::Sqlite => {
-                (format!("SELECT group_concat(r, char(10)) FROM (SELECT {row} AS r FROM {table}"), ")".to_owned())
+                (format!("SELECT {} FROM (SELECT {row} AS r FROM {table}", dialect.gathered("r")), ")".to_owned())
             }
             // The page is cut before it is ranked: otherwise the whole table would be.
             _ if rank.is_some() => {
