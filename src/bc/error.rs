@@ -58,7 +58,7 @@ pub enum Failure {
         /// What was asked for.
         what: String,
         /// What BC answered.
-        error: BcError,
+        error: Box<BcError>,
         /// What a person can do.
         fix: String,
     },

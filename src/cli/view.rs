@@ -6,9 +6,10 @@ use comfy_table::Table as Drawn;
 
 use super::args::{Global, History, Status};
 use super::exit::{Exit, Failed};
-use super::{Outside, load_to_look};
+use super::outside::load_to_look;
 use crate::app::App;
-use crate::ledger::{Table, View};
+use crate::config::ProcessEnvironment;
+use crate::model::{Table, View};
 
 /// Where each job stands.
 pub(super) async fn status(global: &Global, command: &Status) -> Result<Exit, Failed> {
@@ -27,9 +28,8 @@ pub(super) async fn history(global: &Global, command: &History) -> Result<Exit, 
 }
 
 async fn show(global: &Global, view: View, job: Option<&str>, limit: u32) -> Result<Exit, Failed> {
-    let outside = Outside::new();
-    let config = load_to_look(global, &outside.environment)?;
-    let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
+    let config = load_to_look(global, &ProcessEnvironment)?;
+    let app = App::new(&config, &ProcessEnvironment);
     let table = app.view(view, job, limit).await?;
     let mut out = anstream::stdout();
     if global.json {

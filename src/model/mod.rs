@@ -13,14 +13,16 @@ mod policy;
 mod problem;
 mod record;
 mod value;
+mod view;
 
 pub use action::{Action, LineChange, NewLine, OrderChange, PropertyChange};
 pub use draft::{Draft, DraftLine, DraftValue, Property, Reference, Resolved, ResolvedLine, Values};
 pub use entity::EntityName;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use link::{LinkedLine, Snapshot};
-pub use outcome::{Counters, ErrorClass, Outcome, RecordState};
-pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing};
+pub use outcome::{Counters, ErrorClass, Outcome, Progress, RecordState, RunResult};
+pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, RetryPolicy};
 pub use problem::Problem;
 pub use record::{Columns, Record, RecordError};
 pub use value::{Value, ValueError};
+pub use view::{Table, View};
