@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use tokio::time::Instant;
+
 use super::Applier;
 use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
@@ -16,7 +18,8 @@ use crate::bc::{Failure, Query, Row};
 use crate::diff;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
-    Action, Adopt, LinkedLine, Mode, OnMissing, Outcome, PropertyChange, RecordState, Resolved, Snapshot, Value,
+    Action, Adopt, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange, RecordState, Resolved,
+    Snapshot, Value,
 };
 
 impl Applier<'_> {
@@ -70,10 +73,10 @@ impl Applier<'_> {
             let unknown = link.snapshot.sent.is_empty();
             match diff::update(&candidate.resolved, &link.snapshot, 0) {
                 action if unknown || candidate.note.refresh || matches!(action, Action::UpdateOrder(_)) => {
-                    to_read.push(candidate)
+                    to_read.push(candidate);
                 }
                 Action::Update(changes) => {
-                    prepared.push(self.update(&candidate, link, link.etag.clone(), changes, Vec::new()))
+                    prepared.push(self.update(&candidate, link, link.etag.clone(), changes, Vec::new()));
                 }
                 _ if self.ledger.has_open_intent(self.job.id, &candidate.row.key).await? => {
                     prepared.push(Prepared::StaysOpen(candidate.row.key.clone()));
@@ -154,7 +157,7 @@ impl Applier<'_> {
             Action::UpdateOrder(change) => {
                 return self.prepare_order(&candidate.row, link, row, change, &candidate.note, &candidate.resolved);
             }
-            Action::Create { .. } | Action::None => Vec::new(),
+            Action::None => Vec::new(),
         };
         if link.snapshot.sent.is_empty() {
             return self.adopt(candidate, row, Adopt::Update);
@@ -227,16 +230,7 @@ impl Applier<'_> {
                     RecordState::Waiting,
                     "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches",
                 ),
-                Some(Found::Absent(since)) => self.create(
-                    &candidate,
-                    What::Create {
-                        properties: Vec::new(),
-                        lines: None,
-                        absent_since: since,
-                        match_values: sought.values,
-                        customer: sought.customer,
-                    },
-                ),
+                Some(Found::Absent(since)) => create(&candidate, since, sought),
                 Some(Found::One(row)) => self.found(&candidate, &row).await?,
                 Some(Found::Posted(invoice)) => {
                     let update = candidate.link_to(&invoice, invoice.text("number"), Snapshot::default());
@@ -258,43 +252,30 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn create(&self, candidate: &Candidate, proof: What) -> Prepared {
-        let Action::Create { properties: all, lines: new_lines } = diff::create(&candidate.resolved) else {
-            return candidate.left(RecordState::Pending, "nothing to create");
-        };
-        let linked = |lines: &Vec<crate::model::NewLine>| {
-            let line = |line: &crate::model::NewLine| LinkedLine {
-                key: line.key.clone(),
-                sequence: line.sequence,
-                id: None,
-                sent: line.properties.clone(),
-                answered: Vec::new(),
-            };
-            lines.iter().map(line).collect()
-        };
-        let snapshot = Snapshot {
-            sent: candidate.resolved.properties.clone(),
-            answered: Vec::new(),
-            lines: new_lines.as_ref().map(linked).unwrap_or_default(),
-        };
-        let new = |(name, value): &(String, Value)| FieldChange {
-            property: name.clone(),
-            old: None,
-            new: Some(value.clone()),
-        };
-        let fields = all.iter().map(new).collect();
-        let what = match proof {
-            What::Create { absent_since, match_values, customer, .. } => {
-                What::Create { properties: all, lines: new_lines, absent_since, match_values, customer }
-            }
-            other => other,
-        };
-        Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
-    }
-
     fn highest_sequence(&self, row: &Row) -> i64 {
         compare::document_lines(&self.job, row).iter().map(compare::sequence).max().unwrap_or(0)
     }
+}
+
+/// The write that creates a row of which BC has none. The history tells of changes only: what a row was created with is
+/// in its link.
+fn create(candidate: &Candidate, absent_since: Instant, sought: Sought) -> Prepared {
+    let NewRow { properties, lines } = diff::create(&candidate.resolved);
+    let linked = |line: &NewLine| LinkedLine {
+        key: line.key.clone(),
+        sequence: line.sequence,
+        id: None,
+        sent: line.properties.clone(),
+        answered: Vec::new(),
+    };
+    let snapshot = Snapshot {
+        sent: candidate.resolved.properties.clone(),
+        answered: Vec::new(),
+        lines: lines.iter().flatten().map(linked).collect(),
+    };
+    let Sought { values: match_values, customer, .. } = sought;
+    let what = What::Create { properties, lines, absent_since, match_values, customer };
+    Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, Vec::new())))
 }
 
 fn literal<'r>(resolved: &'r Resolved, name: &str) -> Option<&'r Value> {

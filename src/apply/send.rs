@@ -24,7 +24,7 @@ use crate::model::{Outcome, RecordState, Value};
 const CHUNK: u32 = 500;
 
 /// How old the proof that BC has no such row may be when its create leaves.
-const PROOF_LASTS: Duration = Duration::from_secs(60);
+const PROOF_LASTS: Duration = Duration::from_mins(1);
 
 impl Applier<'_> {
     /// Takes up the rows of the outbox that this round is about, prepares and sends them.

@@ -65,7 +65,7 @@ impl Writer {
     /// Waits for a token and a permit: what has to be in hand before an intent is written.
     pub async fn ready(&self) -> Result<Slot, Failure> {
         self.connection.session.ready(self.connection.batch_cost, &self.cancel).await.map_err(|error| match error {
-            ReadyError::Auth(error) => Failure::Auth(error),
+            ReadyError::Auth(error) => error.into(),
             ReadyError::Cancelled => Failure::Cancelled,
         })
     }

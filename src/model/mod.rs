@@ -15,7 +15,7 @@ mod record;
 mod value;
 mod view;
 
-pub use action::{Action, LineChange, NewLine, OrderChange, PropertyChange};
+pub use action::{Action, LineChange, NewLine, NewRow, OrderChange, PropertyChange};
 pub use draft::{Draft, DraftLine, DraftValue, Property, Reference, Resolved, ResolvedLine, Values};
 pub use entity::EntityName;
 pub use fingerprint::{Fingerprint, Fingerprinter};
