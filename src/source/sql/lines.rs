@@ -6,25 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::{ShapeError, SourceError};
+use super::column::{Column, check_names, find};
 use super::connection::{Bind, Connection};
-use super::dialect::{Column, Dialect, KeyColumn};
+use super::dialect::{Dialect, KeyColumn};
 use super::placeholders::Query;
-use super::rows::{Key, LineRow};
+use super::rows::{Key, LineRow, inexact_problem};
+use super::spec::LinesSpec;
 use super::wrap::Selection;
-use super::{check_names, find};
 use crate::model::{Columns, Problem};
-
-/// Where the lines of a stream come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinesSpec {
-    /// The query, without paging and placeholders.
-    pub query: String,
-    /// Its column that holds the key of the parent.
-    pub parent: String,
-    /// Its column that tells the lines of one parent apart: an integer or text.
-    pub key: String,
-}
+use crate::source::error::{ShapeError, SourceError};
 
 /// The lines of one parent in the order of their keys, or what is wrong with them.
 pub(super) type LinesOfParent = Result<Vec<Box<str>>, Problem>;
@@ -141,7 +131,7 @@ impl Lines {
         }
         if let Some((line, index)) = lines.iter().find_map(|line| Some((line, line.inexact?))) {
             let property = format!("lines[{}].{}", line.key.text(), self.columns[index]);
-            return Err(super::inexact_problem(property));
+            return Err(inexact_problem(property));
         }
         Ok(lines.into_iter().map(|line| line.body).collect())
     }
