@@ -15,6 +15,7 @@ use super::dialect::Dialect;
 use super::failure::{Failure, classify};
 use super::spec::SqlSource;
 use super::{mysql, postgres, sqlite};
+use crate::source::error::ShapeError;
 
 /// How long a database may take to accept a connection and to set up the session.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -72,12 +73,17 @@ impl Connection {
         }
     }
 
-    /// The columns that `query` gives, without running it.
+    /// The columns that `query`, which has no parameters, gives. Does not run it.
     pub(super) async fn describe(&mut self, query: &str) -> Result<Vec<Column>, Failure> {
         let sql = AssertSqlSafe(query.to_owned());
         within(STATEMENT_TIMEOUT, async {
             on!(self, connection => {
                 let statement = connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await.map_err(classify)?;
+                let parameters = statement.parameters().map_or(0, |found| found.either(<[_]>::len, |count| count));
+                // One would be filled with a value meant for another.
+                if parameters > 0 {
+                    return Err(Failure::Shape(ShapeError::Parameters(parameters)));
+                }
                 Ok(statement
                     .columns()
                     .iter()

@@ -34,7 +34,7 @@ impl Watermark {
         let now =
             Stamp::parse(now).ok_or_else(|| ShapeError::Row("the source's clock is not a time stamp".to_owned()))?.time;
         let lag = TimeDelta::from_std(spec.lag).unwrap_or(TimeDelta::MAX);
-        let horizon = now.checked_sub_signed(lag).unwrap_or(NaiveDateTime::MIN);
+        let horizon = now.checked_sub_signed(lag).unwrap_or_else(dawn).max(dawn());
         let watermark = Self { spec, domain, horizon, greatest: stored.map(str::to_owned), unusable: 0 };
         match (stored, domain) {
             (Some(stored), CursorDomain::Untyped) => watermark.check_overlap(stored.parse::<i64>().is_ok())?,

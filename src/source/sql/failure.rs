@@ -1,6 +1,6 @@
 //! Why a database did not do what it was asked for: what its errors and those of the drivers mean for us.
 //!
-//! Decided here, by codes and not by texts. The connection URL is in no message.
+//! Decided here, by codes; by text only where SQLite has one code for all. The connection URL is in no message.
 
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;

@@ -48,10 +48,13 @@ impl Lines {
         const WHAT: &str = "the query of the lines";
         let dialect = connection.dialect();
         let query = Query::parse(&spec.query, dialect);
+        let shape = |problem| SourceError::Shape { stream: stream.to_owned(), problem };
+        if query.is_custom() {
+            return Err(shape(ShapeError::PlaceholderInLines));
+        }
         let described = connection.describe(query.text()).await;
         let columns = described.map_err(|failure| failure.running(stream, WHAT, Some(query.text())))?;
-        Self::of_columns(dialect, query, &columns, spec)
-            .map_err(|problem| SourceError::Shape { stream: stream.to_owned(), problem })
+        Self::of_columns(dialect, query, &columns, spec).map_err(shape)
     }
 
     fn of_columns(dialect: Dialect, query: Query, columns: &[Column], spec: &LinesSpec) -> Result<Self, ShapeError> {
