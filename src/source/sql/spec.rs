@@ -31,7 +31,7 @@ pub enum SqlSource {
 pub struct StreamSpec {
     /// How messages call the stream.
     pub name: String,
-    /// The query. With `:cursor`, `:key` or `:limit` in it, it pages itself: see [`SqlStream::open`].
+    /// The query. With `:cursor`, `:key` or `:limit` in it, it pages itself: see [`SqlStream::open`](super::SqlStream::open).
     pub query: String,
     /// The column that holds the key: an integer or text, different for every row. A full read asks for one range of it
     /// after the other, so it should have an index.
