@@ -50,6 +50,8 @@ pub struct Report {
     pub result: RunResult,
     /// What was counted.
     pub counters: Counters,
+    /// Records of the job that a person must look at, from this pass or an earlier one.
+    pub attention: u64,
     /// Records without a cursor value; only full reads see them.
     pub null_cursors: u64,
     /// Linked records that a complete full read did not find.
@@ -83,9 +85,10 @@ impl Pass<'_> {
         };
         merge_reading(&mut counters, &reading.counters);
         error = error.or(stopped.map(SyncError::from));
+        let attention = self.ledger.attention_count(row.id).await?;
         let result = match &error {
             Some(error) => error.result(),
-            None if counters.needs_attention() => RunResult::Attention,
+            None if attention > 0 => RunResult::Attention,
             None => RunResult::Done,
         };
         let report = Report {
@@ -93,6 +96,7 @@ impl Pass<'_> {
             full,
             result,
             counters,
+            attention,
             null_cursors: reading.null_cursors,
             missing: reading.missing,
             requests: self.target.outlet.reader.connection().requests() - requests_before,

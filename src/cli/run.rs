@@ -37,7 +37,8 @@ pub(super) async fn run(global: &Global, command: &Run) -> Result<Exit, Failed> 
     Ok(interrupt.exit().unwrap_or(exit))
 }
 
-fn exit_of(finished: &Finished) -> Exit {
+/// What a pass means for the exit code.
+pub(super) fn exit_of(finished: &Finished) -> Exit {
     match &finished.outcome {
         Ok(report) => Exit::of(report.result),
         Err(failure) => Exit::of(failure.result),
@@ -104,8 +105,8 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     if let Some(missing @ 1..) = report.missing {
         writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
     }
-    if report.counters.needs_attention() {
-        writeln!(out, "  look at them with `bcsync history {} --failed`", report.job)?;
+    if report.attention > 0 {
+        writeln!(out, "  {} need a person: `bcsync history {} --failed`", report.attention, report.job)?;
     }
     Ok(())
 }
@@ -120,6 +121,7 @@ fn json(finished: &Finished) -> serde_json::Value {
                 "result": report.result.as_str(),
                 "full": report.full,
                 "requests": report.requests,
+                "attention": report.attention,
                 "missing": report.missing,
                 "null_cursors": report.null_cursors,
                 "message": report.error.as_ref().map(ToString::to_string),

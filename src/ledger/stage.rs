@@ -261,7 +261,7 @@ impl Stage<'_> {
         .await?;
         let owners: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT match_claims.value, job.name, match_claims.key FROM json_each(?4) AS page \
-             JOIN match_claims ON target_id = ?1 AND match_claims.entity = ?2 \
+             JOIN match_claims ON match_claims.target_id = ?1 AND match_claims.entity = ?2 \
                  AND match_claims.value = page.value ->> 'match_value' \
              JOIN job USING (job_id) \
              WHERE match_claims.job_id <> ?3 OR match_claims.key <> page.value ->> 'key'",

@@ -245,12 +245,6 @@ impl Counters {
         let sum = |from: usize, to: usize| self.named()[from..to].iter().map(|(_, count)| count).sum::<u64>();
         self.read == sum(1, 6) && self.taken == sum(7, 18)
     }
-
-    /// Whether a person has something to look at: quarantined or conflicting records.
-    #[must_use]
-    pub fn needs_attention(&self) -> bool {
-        self.refused + self.quarantined + self.conflict > 0
-    }
 }
 
 impl fmt::Display for Outcome {

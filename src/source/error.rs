@@ -112,7 +112,9 @@ pub enum ShapeError {
         remedy: &'static str,
     },
     /// The column cannot be a key.
-    #[error("column `{column}` has the type {type_name}, which cannot be a key; a key is an integer or text, so cast it to one")]
+    #[error(
+        "column `{column}` has the type {type_name}, which cannot be a key; a key is an integer or text, so cast it to one"
+    )]
     KeyType {
         /// The column.
         column: String,

@@ -126,7 +126,9 @@ impl Dialect {
             // The server shows six digits of it, whatever it holds.
             (Self::MySql, "FLOAT") => unsupported("use CAST(… AS DECIMAL(p, s)) or CAST(… AS DOUBLE)"),
             (Self::MySql, "GEOMETRY") => unsupported("leave it out, or use ST_AsText(…)"),
-            (Self::MySql, name) if is_mysql_binary(name) => unsupported("leave it out, or use HEX(…), or for a UUID CAST(… AS CHAR)"),
+            (Self::MySql, name) if is_mysql_binary(name) => {
+                unsupported("leave it out, or use HEX(…), or for a UUID CAST(… AS CHAR)")
+            }
             _ => Ok(plain),
         }
     }
