@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::exit::Failed;
+use super::super::exit::{Exit, Failed};
 use super::super::run::{exit_of, tell};
 use super::super::view;
 use crate::app::{self, App, AppError, RunOptions};
