@@ -30,11 +30,11 @@ pub enum AppError {
     #[error(transparent)]
     Check(#[from] CheckFailed),
     /// A name on the command line.
-    #[error("there is no job `{name}`; the configuration has {known}")]
+    #[error("there is no job `{name}`; {known}")]
     NoJob {
         /// As given.
         name: String,
-        /// What there is.
+        /// What was meant, or what there is.
         known: String,
     },
     /// A job that is switched off.

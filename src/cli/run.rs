@@ -108,6 +108,9 @@ fn notes(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     if let Some(missing @ 1..) = report.missing {
         writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
     }
+    if report.null_cursors > 0 {
+        writeln!(out, "  {} records have no cursor value; only full reads see them", report.null_cursors)?;
+    }
     if report.counters.needs_attention() {
         writeln!(out, "  look at them with `bcsync history {} --failed`", report.job)?;
     }

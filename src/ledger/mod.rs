@@ -24,7 +24,7 @@ pub use settle::{FieldChange, History, LinkUpdate, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};
-pub use views::{Table, View};
+pub use views::{Cell, Table, View};
 
 use std::path::PathBuf;
 
@@ -47,6 +47,12 @@ pub enum LedgerError {
     #[error("another bcsync process works with the ledger {path}; wait until it ends, or stop it")]
     Busy {
         /// The ledger.
+        path: PathBuf,
+    },
+    /// There is no ledger to look into.
+    #[error("there is no ledger {path} yet; the first `bcsync run` makes it")]
+    None {
+        /// Where it would be.
         path: PathBuf,
     },
     /// The file is something else.

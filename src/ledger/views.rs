@@ -1,6 +1,9 @@
 //! The views, read for people as they stand in the migrations.
 
-use sqlx::{Column as _, Row as _};
+use std::borrow::Cow;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::{Ledger, LedgerError};
 
@@ -19,13 +22,36 @@ pub enum View {
     FieldChanges,
 }
 
+/// One value of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A count.
+    Integer(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl Cell {
+    /// As it is shown to people; nothing is empty.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Null => Cow::Borrowed(""),
+            Self::Integer(count) => Cow::Owned(count.to_string()),
+            Self::Text(text) => Cow::Borrowed(text),
+        }
+    }
+}
+
 /// Rows of a view.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// The names of the columns.
     pub columns: Vec<String>,
-    /// The values as text; `None` is null.
-    pub rows: Vec<Vec<Option<String>>>,
+    /// The values.
+    pub rows: Vec<Vec<Cell>>,
 }
 
 impl Ledger {
@@ -44,10 +70,18 @@ impl Ledger {
             if table.columns.is_empty() {
                 table.columns = row.columns().iter().map(|column| column.name().to_owned()).collect();
             }
-            // SQLite turns any value into text by itself; the check of the type would refuse integers.
-            let values = (0..row.len()).map(|index| row.try_get_unchecked(index)).collect::<Result<_, _>>()?;
-            table.rows.push(values);
+            table.rows.push((0..row.len()).map(|index| cell(&row, index)).collect::<Result<_, _>>()?);
         }
         Ok(table)
     }
+}
+
+fn cell(row: &SqliteRow, index: usize) -> sqlx::Result<Cell> {
+    let raw = row.try_get_raw(index)?;
+    if raw.is_null() {
+        return Ok(Cell::Null);
+    }
+    let is_integer = raw.type_info().name() == "INTEGER";
+    // SQLite turns any other value into text by itself; the check of the type would refuse it.
+    if is_integer { row.try_get(index).map(Cell::Integer) } else { row.try_get_unchecked(index).map(Cell::Text) }
 }
