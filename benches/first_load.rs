@@ -30,7 +30,11 @@ async fn main() {
     println!("ideal                  {ideal:.2} s");
     println!("actual                 {wall:.2} s");
     println!("ratio                  {:.3} of the possible rate", ideal / wall);
-    println!("requests               {} ({:.3} per 50 customers)", stats.requests, stats.requests as f64 * 50.0 / ROWS as f64);
+    println!(
+        "requests               {} ({:.3} per 50 customers)",
+        stats.requests,
+        stats.requests as f64 * 50.0 / ROWS as f64
+    );
     println!("batch envelopes        {}, operations in them {}", stats.batches, stats.batched);
     println!("peak memory            {:.1} MiB", took.peak_mib);
     println!("CPU of the simulator   {:.1} % of one core", 100.0 * cpu / wall);

@@ -22,7 +22,10 @@ async fn main() {
     println!("unchanged full pass          {:.2} s (median of {ROUNDS})", pass.as_secs_f64());
     println!("sqlite3 select * >/dev/null  {:.2} s (median of {ROUNDS})", shell.as_secs_f64());
     println!("ratio                        {:.2}", pass.as_secs_f64() / shell.as_secs_f64());
-    println!("peak memory                  {peak:.1} MiB; of a tenth of the customers {small:.1} MiB; ratio {:.2}", peak / small);
+    println!(
+        "peak memory                  {peak:.1} MiB; of a tenth of the customers {small:.1} MiB; ratio {:.2}",
+        peak / small
+    );
 }
 
 /// Peak memory, median pass, median of the shell.

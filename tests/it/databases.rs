@@ -115,9 +115,7 @@ impl Database {
 impl Writer {
     async fn connect(engine: Engine, url: &str) -> Self {
         match engine {
-            Engine::Postgres => {
-                Self::Postgres(PgConnectOptions::from_str(url).unwrap().connect().await.unwrap())
-            }
+            Engine::Postgres => Self::Postgres(PgConnectOptions::from_str(url).unwrap().connect().await.unwrap()),
             _ => Self::MariaDb(MySqlConnectOptions::from_str(url).unwrap().connect().await.unwrap()),
         }
     }

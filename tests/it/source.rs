@@ -306,7 +306,9 @@ async fn the_cursor_never_passes_the_clock_of_the_source(mut database: Database)
     assert_eq!(first.keys(), ["2", "3"], "from {next}");
     // Each page of an incremental read brings its own checkpoint, none of them beyond the clock.
     assert_eq!(first.checkpoints.len(), 2);
-    assert!(first.checkpoints.iter().flatten().all(|checkpoint| *checkpoint >= next && !checkpoint.starts_with("2999")));
+    assert!(
+        first.checkpoints.iter().flatten().all(|checkpoint| *checkpoint >= next && !checkpoint.starts_with("2999"))
+    );
 }
 
 async fn an_incremental_read_notices_a_key_repeated_outside_it(mut database: Database) {
@@ -356,7 +358,8 @@ async fn a_query_may_page_itself(mut database: Database) {
         let changes = read(&database, stream(page_size), Start::Since(next)).await;
         assert_eq!(changes.records.len(), 4, "{page_size} rows a page: {:?}", changes.keys());
     }
-    let stuck = StreamSpec { cursor: cursor("at"), ..spec("SELECT id, at FROM t WHERE id > 0 OR id = :key LIMIT :limit", 2) };
+    let stuck =
+        StreamSpec { cursor: cursor("at"), ..spec("SELECT id, at FROM t WHERE id > 0 OR id = :key LIMIT :limit", 2) };
     let error = refusal(&database, stuck).await;
     assert!(error.to_string().contains("cannot be paged"), "{error}");
     let whole = spec("SELECT id FROM t WHERE :key IS NULL", 2);
@@ -386,7 +389,8 @@ async fn lines_come_with_their_parent_in_the_order_of_their_keys(mut database: D
         let mut read = read(&database, with_lines(page_size), Start::Full).await;
         read.records.sort_by(|a, b| a.key.cmp(&b.key));
         assert_eq!(read.keys(), ["o\"2", "o'1", "o3"]);
-        let lines: Vec<String> = read.records.iter().map(|record| record.fields().unwrap().get("lines").unwrap().to_json()).collect();
+        let lines: Vec<String> =
+            read.records.iter().map(|record| record.fields().unwrap().get("lines").unwrap().to_json()).collect();
         assert_eq!(lines[0], "[]");
         let line = |no, qty| format!(r#"{{"order_id":"o'1","line_no":"{no}","qty":{qty}}}"#);
         assert_eq!(lines[1], format!("[{},{},{}]", line("B", 2), line("a", 3), line("b", 1)));
@@ -495,7 +499,8 @@ async fn mistakes_are_explained(mut database: Database) {
     assert!(matches!(&error, SourceError::Refused { what: "the query of the lines", .. }), "{error}");
 
     let unfit = Start::Since("yesterday".to_owned());
-    let error = try_read(&database, StreamSpec { cursor: cursor("at"), ..spec("SELECT id, at FROM t", 1) }, unfit).await;
+    let error =
+        try_read(&database, StreamSpec { cursor: cursor("at"), ..spec("SELECT id, at FROM t", 1) }, unfit).await;
     assert!(matches!(error, Err(SourceError::Shape { problem: ShapeError::StoredCursor { .. }, .. })), "{error:?}");
 }
 
@@ -635,7 +640,8 @@ async fn a_source_that_does_not_answer_is_told_from_one_that_refuses() {
     assert!(error.to_string().contains("/nonexistent/crm.db"), "{error}");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("crm.db");
-    std::fs::write(&path, "This is no database, but long enough to be taken for the header of one. ".repeat(20)).unwrap();
+    std::fs::write(&path, "This is no database, but long enough to be taken for the header of one. ".repeat(20))
+        .unwrap();
     let error = SqlStream::open(&SqlSource::Sqlite { path }, spec("SELECT 1 AS id", 1), Start::Full).await.unwrap_err();
     assert!(matches!(error, SourceError::Refused { .. }), "{error}");
 }
