@@ -10,35 +10,35 @@ use std::time::{Duration, Instant};
 use bcsync::simulator::{Limits, Options, Settings, Simulator};
 
 /// Where one benchmark works.
-pub struct Bed {
+pub(crate) struct Bed {
     folder: tempfile::TempDir,
-    pub simulator: Simulator,
+    pub(crate) simulator: Simulator,
 }
 
 /// What one process took.
 #[derive(Debug, Clone, Copy)]
-pub struct Took {
-    pub wall: Duration,
+pub(crate) struct Took {
+    pub(crate) wall: Duration,
     /// Most memory held at once, in MiB.
-    pub peak_mib: f64,
-    pub ok: bool,
+    pub(crate) peak_mib: f64,
+    pub(crate) ok: bool,
 }
 
 impl Bed {
     /// A simulator whose operations inside a batch take `operation_ms`, and which runs five requests at once.
-    pub async fn new(operation_ms: u64) -> Self {
+    pub(crate) async fn new(operation_ms: u64) -> Self {
         let limits = Limits { requests: usize::MAX, ..Limits::default() };
         let settings = Settings { operation_ms, limits, ..Settings::default() };
         let simulator = Simulator::start(Options { settings, ..Options::default() }).await.expect("loopback is there");
         Self { folder: tempfile::tempdir().expect("a folder for temporary files"), simulator }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes the configuration for a job over the table `customer` of `crm.db`.
-    pub fn configure(&self, concurrency: u32) {
+    pub(crate) fn configure(&self, concurrency: u32) {
         let text = format!(
             r#"
 [ledger]
@@ -87,7 +87,7 @@ creditLimit = "credit_limit"
     }
 
     /// Makes `crm.db` with `rows` customers of 14 columns and at least 200 bytes each.
-    pub fn make_crm(&self, rows: u64) {
+    pub(crate) fn make_crm(&self, rows: u64) {
         let _ = fs::remove_file(self.path("crm.db"));
         let sql = format!(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
@@ -105,7 +105,7 @@ creditLimit = "credit_limit"
     }
 
     /// One pass by the real executable.
-    pub async fn pass(&self) -> Took {
+    pub(crate) async fn pass(&self) -> Took {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bcsync"));
         command.arg("--config").arg(self.path("config.toml")).args(["--json", "run"]);
         command.env("BC_CLIENT_SECRET", "simulator-secret").stdout(Stdio::null());
@@ -114,7 +114,7 @@ creditLimit = "credit_limit"
 }
 
 /// Runs `command` to its end and watches its memory.
-pub async fn watch(mut command: Command) -> Took {
+pub(crate) async fn watch(mut command: Command) -> Took {
     let started = Instant::now();
     let mut child = command.spawn().expect("the program starts");
     let status = format!("/proc/{}/status", child.id());
@@ -137,13 +137,13 @@ fn high_water(status: &Path) -> u64 {
 }
 
 /// The middle one of an odd number of durations.
-pub fn median(mut times: Vec<Duration>) -> Duration {
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
 }
 
 /// The CPU time that this process has used, in seconds.
-pub fn cpu_seconds() -> f64 {
+pub(crate) fn cpu_seconds() -> f64 {
     let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<_> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);

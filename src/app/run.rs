@@ -9,12 +9,12 @@ use super::connect::{policy, told};
 use super::{App, AppError, ConnectError};
 use crate::apply::CheckTotal;
 use crate::config::{self, Job, LinesOrigin, SourceKind};
-use crate::ledger::{Ledger, RunResult};
+use crate::ledger::Ledger;
 use crate::mapping::Mapping;
-use crate::model::{EntityName, OnConflict};
+use crate::model::{EntityName, OnConflict, Progress, RunResult};
 use crate::schema::closest;
 use crate::source::{CursorSpec, LinesSpec, Overlap, SqlSource, StreamSpec};
-use crate::sync::{JobSpec, Pass, Progress, Report, Target};
+use crate::sync::{JobSpec, Pass, Report, Target};
 
 /// Records in a page of a read.
 const PAGE: usize = 1_000;

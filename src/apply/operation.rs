@@ -3,8 +3,18 @@
 use tokio::time::Instant;
 
 use crate::bc::Operation;
-use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow};
+use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
 use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Value, Values};
+
+/// What becomes of a row of the outbox.
+pub(super) enum Prepared {
+    /// It is sent.
+    Write(Box<Write>),
+    /// It is settled without sending anything.
+    Settled(Box<Settlement>),
+    /// A request about it may still take effect, and nothing that competes with it has to be sent: it stays open.
+    StaysOpen(String),
+}
 
 /// A record of the outbox with what its write needs.
 #[derive(Debug, Clone)]
@@ -123,4 +133,14 @@ impl Write {
 /// `values` as a JSON object, in their order.
 pub(super) fn object(values: &[(String, Value)]) -> Value {
     Value::Map(values.to_vec())
+}
+
+/// `changes` as the history tells them.
+pub(super) fn field_changes(changes: &[PropertyChange]) -> Vec<FieldChange> {
+    let field = |change: &PropertyChange| FieldChange {
+        property: change.name.clone(),
+        old: change.old.clone(),
+        new: Some(change.new.clone()),
+    };
+    changes.iter().map(field).collect()
 }

@@ -4,11 +4,11 @@
 //! cannot take effect after another one did: of a lost batch and its successor only one can win. Lines that we never
 //! wrote are never touched.
 
+use super::Applier;
 use super::compare::{self, ThreeWay};
-use super::operation::{What, Write, object};
-use super::prepare::{Prepared, field_changes};
+use super::job::ApplyJob;
+use super::operation::{Prepared, What, Write, field_changes, object};
 use super::round::Note;
-use super::{Applier, ApplyJob};
 use crate::bc::{Operation, Row};
 use crate::ledger::{FieldChange, Link, OutboxRow, Reason, Settlement};
 use crate::model::{

@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use rust_decimal::Decimal;
 use tracing::warn;
 
+use super::Applier;
 use super::compare;
+use super::error::ApplyError;
 use super::operation::{What, Write};
-use super::prepare::{Prepared, no_draft};
+use super::reasons::reason_of;
 use super::round::{Again, Round, lock};
-use super::{Applier, ApplyError};
 use crate::bc::{BcError, Failure, Part, Row, Sent};
 use crate::ledger::{FieldChange, History, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{ErrorClass, Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
@@ -71,7 +72,7 @@ impl Applier<'_> {
             None => Ok(()),
             Some(error) => Err(Failure::Denied {
                 what: format!("writing {}", self.job.entity),
-                error,
+                error: Box::new(error),
                 fix: "The application may not write this entity: give it the permission sets for its page and tables \
                       on Business Central's page `Microsoft Entra applications`"
                     .to_owned(),
@@ -115,7 +116,8 @@ impl Applier<'_> {
     /// Stores a step of a document's change; the outbox row stays for the steps that follow.
     async fn settle_step(&self, run: RunId, mut settlement: Settlement) -> Result<(), ApplyError> {
         if let Some(SettledLink::Current(link)) = &mut settlement.link {
-            link.draft = no_draft();
+            // Of a draft that was never written: equal to none.
+            link.draft = Fingerprint::of([]);
         }
         settlement.outcome = Outcome::Left(RecordState::Pending);
         settlement.reason = Some(Reason::new("part-applied: more steps of this change follow"));
@@ -260,32 +262,4 @@ fn linked_id(settlement: &Settlement) -> Option<&str> {
         Some(SettledLink::Current(link)) => Some(&link.bc_id),
         _ => None,
     }
-}
-
-/// BC's words as the ledger keeps them. The two refusals that nearly every new set-up meets get their fix.
-pub(super) fn reason_of(refusal: &BcError) -> Reason {
-    let hint = if refusal.message.contains("Posting Group must have a value") {
-        ". Rows made through the API get posting groups only from a template: in Business Central open `API Setup` and \
-         choose a template for the table, and fill in the rows that exist already"
-    } else if refusal.message.contains("activate Manual Nos.") {
-        ". Switch on `Manual Nos.` for that number series, or leave `number` out of the mapping"
-    } else {
-        ""
-    };
-    Reason {
-        text: format!("{refusal}{hint}"),
-        code: Some(refusal.code.clone()).filter(|code| !code.is_empty()),
-        correlation_id: refusal.correlation_id.clone(),
-    }
-}
-
-/// What becomes of a document whose transaction BC refused, once its row was found untouched.
-pub(super) fn refused(key: &str, fingerprint: Fingerprint, refusal: &BcError) -> Prepared {
-    let state = match refusal.class {
-        ErrorClass::Locked => RecordState::Locked,
-        ErrorClass::MissingRelation => RecordState::Waiting,
-        ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => RecordState::Pending,
-        _ => RecordState::Quarantined,
-    };
-    Prepared::Settled(Box::new(Settlement::left(key, fingerprint, state, reason_of(refusal))))
 }

@@ -9,10 +9,11 @@ use std::sync::Mutex;
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
+use super::Applier;
 use super::compare;
+use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::round::{Again, Note, Round, lock};
-use super::{Applier, ApplyError};
 use crate::bc::Row;
 use crate::ledger::{History, Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{Outcome, RecordState, Snapshot, Value};
@@ -53,7 +54,7 @@ impl Applier<'_> {
         }
         info!(job = %self.job.name, records = intents.len(), "finding out what became of requests without an answer");
         // The look-ups below begin now: what BC's clock said until here is earlier than their answers.
-        let as_of = self.reader.connection().newest_date();
+        let as_of = self.outlet.reader.connection().newest_date();
         let (creates, changes): (Vec<_>, Vec<_>) =
             intents.into_iter().partition(|intent| intent.noted.kind == IntentKind::Create);
         let sought: Vec<_> = creates.iter().map(|intent| self.sought(intent)).collect();
@@ -229,7 +230,7 @@ impl Applier<'_> {
 
     /// The end of the window on BC's clock. Without an offset of the two clocks ours stands in; BC's are well kept.
     fn window_ends(&self, intent: &Intent) -> DateTime<Utc> {
-        let ahead = intent.clock_ahead.or_else(|| self.reader.connection().clock_ahead()).unwrap_or(0);
+        let ahead = intent.clock_ahead.or_else(|| self.outlet.reader.connection().clock_ahead()).unwrap_or(0);
         let window = TimeDelta::from_std(self.job.settle_window).unwrap_or(TimeDelta::MAX);
         intent.sent_at + TimeDelta::milliseconds(ahead) + window + CLOCK_SLACK
     }

@@ -9,15 +9,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::Applier;
+use super::error::ApplyError;
 use super::matching::{Found, Sought};
-use super::operation::{What, Write, object};
+use super::operation::{Prepared, What, Write, object};
 use super::pace::Pace;
-use super::prepare::Prepared;
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
-use super::{Applier, ApplyError};
 use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
-use crate::http::Delays;
 use crate::ledger::{Reason, RunId, Settlement};
 use crate::model::{Outcome, RecordState, Value};
 
@@ -25,7 +24,7 @@ use crate::model::{Outcome, RecordState, Value};
 const CHUNK: u32 = 500;
 
 /// How old the proof that BC has no such row may be when its create leaves.
-const PROOF_LASTS: Duration = Duration::from_secs(60);
+const PROOF_LASTS: Duration = Duration::from_mins(1);
 
 impl Applier<'_> {
     /// Takes up the rows of the outbox that this round is about, prepares and sends them.
@@ -129,7 +128,7 @@ impl Applier<'_> {
         let mut failed = None;
         while more || !under_way.is_empty() {
             tokio::select! {
-                envelope = envelopes.recv(), if more && under_way.len() < self.lanes => match envelope {
+                envelope = envelopes.recv(), if more && under_way.len() < self.outlet.lanes => match envelope {
                     Some(writes) => under_way.push(self.send_envelope(run, round, pace, writes)),
                     None => more = false,
                 },
@@ -170,19 +169,19 @@ impl Applier<'_> {
         writes: &mut Vec<Write>,
     ) -> Result<(), ApplyError> {
         let route = ApiRoute::of(&self.job.entity);
-        let mut delays = Delays::new(&self.retry);
+        let mut delays = self.outlet.writer.delays(&self.retry);
         loop {
-            let slot = self.writer.ready().await?;
+            let slot = self.outlet.writer.ready().await?;
             self.renew_proofs(round, writes).await?;
             if writes.is_empty() {
                 return Ok(());
             }
             let intents: Vec<_> = writes.iter().map(Write::intent).collect();
-            self.ledger.note_intents(self.job.id, run, &intents, self.writer.clock_ahead()).await?;
+            self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
             let operations: Vec<_> = writes.iter().flat_map(|write| self.operations(write)).collect();
             let single = matches!(writes.as_slice(), [Write { what: What::Order { .. }, .. }]);
             let mode = if single { Mode::Snapshot } else { Mode::Independent };
-            let answer = self.writer.send(slot, &route, &operations, mode).await;
+            let answer = self.outlet.writer.send(slot, &route, &operations, mode).await;
             let keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
             match answer {
                 Answer::Parts { parts, elapsed } => {

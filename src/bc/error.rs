@@ -2,7 +2,7 @@
 //!
 //! The decision table of the program: keyed by what was sent, then BC's code, then the status, then the text where one
 //! code carries opposite meanings (`Internal_ServerError` is a missing permission as well as a deadlock).
-//! Codes: BC documentation, "OData error codes"; statuses: the pages on operational limits and error handling.
+//! Codes: BC documentation, "`OData` error codes"; statuses: the pages on operational limits and error handling.
 
 use serde::Deserialize;
 
@@ -51,14 +51,14 @@ impl std::fmt::Display for BcError {
 pub enum Failure {
     /// Signing in to Entra ID failed.
     #[error(transparent)]
-    Auth(#[from] AuthError),
+    Auth(Box<AuthError>),
     /// BC refuses: set-up, permission, address.
     #[error("{what}: {error}. {fix}{}", support(error))]
     Denied {
         /// What was asked for.
         what: String,
         /// What BC answered.
-        error: BcError,
+        error: Box<BcError>,
         /// What a person can do.
         fix: String,
     },
@@ -99,6 +99,12 @@ pub enum Failure {
     Cancelled,
 }
 
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(Box::new(error))
+    }
+}
+
 impl Failure {
     /// Whether credentials, consent, permissions or addresses are not what Business Central or Entra ID want.
     #[must_use]
@@ -113,9 +119,9 @@ impl Failure {
     /// What a [`ReadError`] about `what` means.
     pub(super) fn from_read(error: ReadError, what: &str) -> Self {
         match error {
-            ReadError::Auth(error) => Self::Auth(error),
+            ReadError::Auth(error) => error.into(),
             ReadError::Cancelled => Self::Cancelled,
-            other => Self::Unavailable { what: what.to_owned(), cause: other.to_string() },
+            ReadError::Send(error) => Self::Unavailable { what: what.to_owned(), cause: error.to_string() },
         }
     }
 }
@@ -213,12 +219,10 @@ pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClas
 fn by_status(sent: Sent, status: u16, code: &str) -> ErrorClass {
     let rejected = code == "Unknown" || code.starts_with("BadRequest") || code.starts_with("Application_");
     match status {
-        401 | 403 | 405 | 415 | 501 => ErrorClass::Denied,
         404 if sent == Sent::Change => ErrorClass::Gone,
-        404 => ErrorClass::Denied,
+        401 | 403 | 404 | 405 | 415 | 501 => ErrorClass::Denied,
         412 => ErrorClass::Stale,
-        413 => ErrorClass::TooBig,
-        408 | 504 => ErrorClass::TooBig,
+        408 | 413 | 504 => ErrorClass::TooBig,
         503 => ErrorClass::Throttled,
         500..=599 => ErrorClass::Transient,
         400..=499 if rejected => ErrorClass::Rejected,

@@ -12,8 +12,8 @@ use super::connection::Connection;
 use super::error::{BcError, Failure, Sent};
 use super::filter;
 use super::row::Row;
-use crate::http::{Effect, RetryPolicy};
-use crate::model::{EntityName, ErrorClass, Value};
+use crate::http::Effect;
+use crate::model::{EntityName, ErrorClass, RetryPolicy, Value};
 
 /// A company of the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +213,7 @@ impl Reader {
             }
             _ => {
                 let fix = advice(&error, &self.connection).await;
-                Failure::Denied { what: what.to_owned(), error, fix }
+                Failure::Denied { what: what.to_owned(), error: Box::new(error), fix }
             }
         }
     }

@@ -4,13 +4,13 @@ use std::io::Write as _;
 
 use super::args::Global;
 use super::exit::{Exit, Failed, colour};
-use super::{Outside, load};
+use super::outside::load;
 use crate::app;
+use crate::config::ProcessEnvironment;
 
 /// Checks the configuration and tells everything that is wrong with it, or what it would do.
 pub(super) fn check(global: &Global) -> Result<Exit, Failed> {
-    let outside = Outside::new();
-    let mut config = load(global, &outside.environment)?;
+    let mut config = load(global, &ProcessEnvironment)?;
     app::check(&mut config).map_err(|failed| Failed::of_report(&failed.0))?;
     if !config.report.problems().is_empty() {
         writeln!(anstream::stderr(), "{}\n", config.report.render(colour()))?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::app::AppError;
 use crate::config::Report;
-use crate::ledger::{LedgerError, RunResult};
+use crate::model::RunResult;
 
 /// How the process ends. The numbers are documented in `--help` and in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,17 +106,11 @@ impl Failed {
     }
 }
 
-impl From<LedgerError> for Failed {
-    fn from(error: LedgerError) -> Self {
-        let exit = if matches!(error, LedgerError::Busy { .. }) { Exit::Busy } else { Exit::Configuration };
-        Self::new(exit, error.to_string())
-    }
-}
-
 impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Ledger(error) => error.into(),
+            AppError::Busy(error) => Self::new(Exit::Busy, error.to_string()),
+            AppError::Ledger(error) | AppError::NoLedger(error) => Self::new(Exit::Configuration, error.to_string()),
             AppError::Check(report) => Self::of_report(&report.0),
             AppError::NoJob { .. } | AppError::Disabled { .. } => Self::new(Exit::Usage, error.to_string()),
         }

@@ -6,22 +6,22 @@ use std::io::{Read, Write as _};
 use super::args::{Global, Links};
 use super::exit::{Exit, Failed};
 use super::interrupt::Interrupt;
-use super::{Outside, load, load_to_look};
+use super::outside::{load, load_to_look};
 use crate::app::{self, App, AppError, LinksError};
+use crate::config::ProcessEnvironment;
 
 /// Imports or exports links.
 pub(super) async fn links(global: &Global, command: &Links) -> Result<Exit, Failed> {
-    let outside = Outside::new();
     match command {
         Links::Export { job } => {
-            let config = load_to_look(global, &outside.environment)?;
-            let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
+            let config = load_to_look(global, &ProcessEnvironment)?;
+            let app = App::new(&config, &ProcessEnvironment);
             app::export_links(&app, job.as_deref(), std::io::stdout().lock()).await?;
         }
         Links::Import { job, file } => {
-            let mut config = load(global, &outside.environment)?;
+            let mut config = load(global, &ProcessEnvironment)?;
             let mappings = app::check(&mut config).map_err(|failed| AppError::Check(*failed))?;
-            let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
+            let app = App::new(&config, &ProcessEnvironment);
             let input: Box<dyn Read> = match file {
                 Some(path) => Box::new(File::open(path).map_err(|error| {
                     Failed::new(Exit::Configuration, format!("cannot read {}: {error}", path.display()))
@@ -44,7 +44,7 @@ impl From<LinksError> for Failed {
     fn from(error: LinksError) -> Self {
         let exit = match &error {
             LinksError::NoJob(_) => Exit::Usage,
-            LinksError::Ledger(crate::ledger::LedgerError::Busy { .. }) => Exit::Busy,
+            LinksError::Ledger(AppError::Busy(_)) => Exit::Busy,
             _ => Exit::of(error.result()),
         };
         Self::new(exit, error.to_string())

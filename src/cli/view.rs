@@ -6,9 +6,10 @@ use comfy_table::Table as Drawn;
 
 use super::args::{Global, History, Status};
 use super::exit::{Exit, Failed};
-use super::{Outside, load_to_look};
-use crate::app::App;
-use crate::ledger::{Cell, LedgerError, Table, View};
+use super::outside::load_to_look;
+use crate::app::{App, AppError};
+use crate::config::ProcessEnvironment;
+use crate::model::{Cell, Table, View};
 
 /// Where each job stands.
 pub(super) async fn status(global: &Global, command: &Status) -> Result<Exit, Failed> {
@@ -27,13 +28,11 @@ pub(super) async fn history(global: &Global, command: &History) -> Result<Exit, 
 }
 
 async fn show(global: &Global, view: View, job: Option<&str>, limit: u32) -> Result<Exit, Failed> {
-    let outside = Outside::new();
-    let config = load_to_look(global, &outside.environment)?;
-    let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
-    let table = match app.view(view, job, limit).await {
+    let config = load_to_look(global, &ProcessEnvironment)?;
+    let table = match App::new(&config, &ProcessEnvironment).view(view, job, limit).await {
         // Before the first run there is nothing wrong, and nothing to show.
-        Err(error @ LedgerError::None { .. }) => {
-            writeln!(anstream::stderr(), "{error}")?;
+        Err(AppError::NoLedger(reason)) => {
+            writeln!(anstream::stderr(), "{reason}")?;
             Table::default()
         }
         table => table?,

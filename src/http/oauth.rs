@@ -28,8 +28,9 @@ use super::failure::SendError;
 use super::origin::{Origin, Refusal};
 use super::request::{Effect, Request};
 use super::response::Response;
-use super::retry::{Delays, RetryPolicy};
+use super::retry::Delays;
 use super::token::Token;
+use crate::model::RetryPolicy;
 
 /// A token endpoint answers within a second or so; much longer means it will not.
 const TIMEOUT: Duration = Duration::from_secs(30);

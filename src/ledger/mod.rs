@@ -15,7 +15,7 @@ mod standing;
 mod target;
 mod views;
 
-pub use history::{RunEnd, RunResult, RunStart};
+pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
@@ -24,7 +24,6 @@ pub use settle::{FieldChange, History, LinkUpdate, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};
-pub use views::{Cell, Table, View};
 
 use std::path::PathBuf;
 

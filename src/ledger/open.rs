@@ -35,7 +35,7 @@ pub struct Ledger {
     pub(super) options: OpenOptions,
     pub(super) epoch: i64,
     /// Held for the life of the ledger; the kernel frees it when the process dies.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Ledger {
@@ -54,7 +54,7 @@ impl Ledger {
         })?;
         let epoch = next_epoch(&writer).await?;
         let readers = pool(&options.path, 4, true).await?;
-        Ok(Self { writer, readers, clock, options, epoch, _lock: Some(lock) })
+        Ok(Self { writer, readers, clock, options, epoch, lock: Some(lock) })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
@@ -63,13 +63,13 @@ impl Ledger {
             return Err(LedgerError::None { path: options.path });
         }
         let readers = pool(&options.path, 1, true).await?;
-        Ok(Self { writer: readers.clone(), readers, clock, options, epoch: 0, _lock: None })
+        Ok(Self { writer: readers.clone(), readers, clock, options, epoch: 0, lock: None })
     }
 
     /// Closes the file so that a reader without write permission can open it: no write-ahead log stays behind.
     pub async fn close(self) {
         self.readers.close().await;
-        if self._lock.is_some() {
+        if self.lock.is_some() {
             // A failure here costs nothing but the convenience: the next start sets the mode again.
             let _ = sqlx::query("PRAGMA optimize").execute(&self.writer).await;
             let _ = sqlx::query("PRAGMA journal_mode = DELETE").execute(&self.writer).await;

@@ -232,7 +232,7 @@ impl Stage<'_> {
         .bind(key)
         .execute(&mut **self.tx)
         .await?;
-        let (owner, name, owned): (i64, String, String) = sqlx::query_as(
+        let (owner, job, its_key): (i64, String, String) = sqlx::query_as(
             "SELECT job_id, job.name, match_claims.key FROM match_claims JOIN job USING (job_id) \
              WHERE match_claims.target_id = ?1 AND match_claims.entity = ?2 AND value = ?3",
         )
@@ -241,7 +241,7 @@ impl Stage<'_> {
         .bind(value)
         .fetch_one(&mut **self.tx)
         .await?;
-        Ok((owner != self.job.0 || owned != key).then_some((name, owned)))
+        Ok((owner != self.job.0 || its_key != key).then_some((job, its_key)))
     }
 
     /// Gives up the claims of a record that is neither linked nor on its way, except the one on `keep`.

@@ -1,58 +1,10 @@
 //! The views, read for people as they stand in the migrations.
 
-use std::borrow::Cow;
-
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::{Ledger, LedgerError};
-
-/// A view that answers what people ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    /// Where each job stands.
-    JobStatus,
-    /// Every pass.
-    SyncHistory,
-    /// Records that a person must look at.
-    FailedRecords,
-    /// Everything that is not in BC yet.
-    PendingRecords,
-    /// Which property changed.
-    FieldChanges,
-}
-
-/// One value of a view.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cell {
-    /// Nothing.
-    Null,
-    /// A count.
-    Integer(i64),
-    /// Anything else.
-    Text(String),
-}
-
-impl Cell {
-    /// As it is shown to people; nothing is empty.
-    #[must_use]
-    pub fn text(&self) -> Cow<'_, str> {
-        match self {
-            Self::Null => Cow::Borrowed(""),
-            Self::Integer(count) => Cow::Owned(count.to_string()),
-            Self::Text(text) => Cow::Borrowed(text),
-        }
-    }
-}
-
-/// Rows of a view.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    /// The values.
-    pub rows: Vec<Vec<Cell>>,
-}
+use crate::model::{Cell, Table, View};
 
 impl Ledger {
     /// At most `limit` rows of `view`, of one job or of all, in the order of the view.

@@ -436,14 +436,7 @@ async fn a_source_that_cannot_be_read_is_told_with_its_reason() {
 #[tokio::test]
 async fn a_database_server_that_refuses_is_told_with_its_reason() {
     for engine in [Engine::Postgres, Engine::MariaDb] {
-        let mut database = match Database::start(engine).await {
-            Ok(database) => database,
-            Err(reason) if std::env::var_os("CI").is_none() => {
-                eprintln!("{reason}");
-                continue;
-            }
-            Err(reason) => panic!("{reason}"),
-        };
+        let Some(mut database) = Database::start(engine).await else { continue };
         database.execute(&ACCOUNTS.replace("INTEGER", "INT").replace("code TEXT", "code VARCHAR(20)")).await;
         let (kind, url) =
             if engine == Engine::Postgres { ("postgres", database.url()) } else { ("mysql", database.url()) };
@@ -518,7 +511,7 @@ async fn a_record_that_cannot_be_sent_is_kept_with_its_reason_and_holds_up_no_ot
         scene.crm(ACCOUNTS).await;
         scene.crm(MORE_COLUMNS).await;
         scene.crm(&format!("UPDATE account SET {spoil} WHERE name = 'Nina'")).await;
-        scene.run(&["run"]).await.exits(1).says("bcsync history customers --failed");
+        scene.run(&["run"]).await.exits(1).says("`bcsync history customers --failed` tells why");
         // Two rows with one key are one riddle: neither is sent.
         let arrived: &[&str] = if *spoil == "id = 1" { &["K2"] } else { &["K1", "K2"] };
         assert_eq!(scene.column("customers", "number"), arrived, "{spoil}");

@@ -8,16 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::exit::Failed;
 use super::super::run::tell;
-use super::super::{Outside, view};
+use super::super::view;
 use crate::app::{self, App, AppError, RunOptions};
 use crate::config::{self, Environment, ProcessEnvironment};
-use crate::ledger::View;
+use crate::model::View;
 use crate::simulator::Simulator;
 
 /// The actors.
 pub(super) struct Story<'a> {
     pub(super) config: &'a Path,
-    pub(super) outside: &'a Outside,
     pub(super) simulator: &'a Simulator,
     pub(super) cancel: CancellationToken,
 }
@@ -47,7 +46,7 @@ impl Story<'_> {
     pub(super) async fn pass(&mut self) -> Result<Cost, Failed> {
         let mut config = config::load(self.config, &WithSecret).map_err(|report| Failed::of_report(&report))?;
         let mappings = app::check(&mut config).map_err(|failed| AppError::Check(*failed))?;
-        let app = App { config: &config, environment: &WithSecret, clock: self.outside.clock.clone() };
+        let app = App::new(&config, &WithSecret);
         self.simulator.reset_stats();
         let options =
             RunOptions { jobs: &[], full: false, cause: "command", cancel: self.cancel.clone(), progress: &|_, _| {} };
@@ -67,7 +66,7 @@ impl Story<'_> {
     /// Shows which properties the latest passes changed.
     pub(super) async fn fields(&self) -> Result<(), Failed> {
         let config = config::load_to_look(self.config, &WithSecret).map_err(|report| Failed::of_report(&report))?;
-        let app = App { config: &config, environment: &WithSecret, clock: self.outside.clock.clone() };
+        let app = App::new(&config, &WithSecret);
         let mut table = app.view(View::FieldChanges, None, 100).await?;
         let column = |name: &str| table.columns.iter().position(|column| column == name);
         if let (Some(outcome), Some(job)) = (column("outcome"), column("job")) {

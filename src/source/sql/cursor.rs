@@ -12,7 +12,6 @@ use chrono_tz::Tz;
 
 use super::super::ShapeError;
 use super::dialect::CursorDomain;
-use crate::model::Problem;
 
 /// How much is read again every time, below the stored cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +173,7 @@ pub(super) struct Watermark {
     /// The source's clock before the first page, in UTC, less the lag.
     horizon: NaiveDateTime,
     greatest: Option<String>,
-    nulls: u64,
+    unusable: u64,
 }
 
 impl Watermark {
@@ -189,7 +188,7 @@ impl Watermark {
             Stamp::parse(now).ok_or_else(|| ShapeError::Row("the source's clock is not a time stamp".to_owned()))?.time;
         let lag = TimeDelta::from_std(spec.lag).unwrap_or(TimeDelta::MAX);
         let horizon = now.checked_sub_signed(lag).unwrap_or(NaiveDateTime::MIN);
-        let watermark = Self { spec, domain, horizon, greatest: stored.map(str::to_owned), nulls: 0 };
+        let watermark = Self { spec, domain, horizon, greatest: stored.map(str::to_owned), unusable: 0 };
         match (stored, domain) {
             (Some(stored), CursorDomain::Untyped) => watermark.check_overlap(stored.parse::<i64>().is_ok())?,
             (None, CursorDomain::Untyped) => {}
@@ -224,59 +223,54 @@ impl Watermark {
         }
     }
 
-    /// Takes note of one row's cursor, a JSON value. A value that does not sort with the others is a problem of its row.
-    pub(super) fn observe(&mut self, raw: &str) -> Result<Option<Problem>, ShapeError> {
-        let first = self.greatest.is_none();
-        match raw.as_bytes().first() {
-            Some(b'n') => self.nulls += 1,
-            Some(b'"') => {
-                let text = &raw[1..raw.len() - 1];
-                // MySQL's way to write "no date" where null is not allowed.
-                if text.is_empty() || text.starts_with("0000-00-00") {
-                    self.nulls += 1;
-                    return Ok(None);
-                }
-                let Some(stamp) = Stamp::parse(text) else {
-                    return Ok(Some(self.problem("is not a time stamp such as 2026-01-31 12:00:00")));
-                };
-                let Some(greatest) = &self.greatest else {
-                    self.check_overlap(false)?;
-                    self.greatest = Some(text.to_owned());
-                    return Ok(None);
-                };
-                if !Stamp::parse(greatest).is_some_and(|greatest| greatest.sorts_with(&stamp)) {
-                    return Ok(Some(self.problem(
-                        "is written in another form than that of other rows, so that they do not sort by time",
-                    )));
-                }
-                if text > greatest.as_str() {
-                    self.greatest = Some(text.to_owned());
-                }
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                let Ok(value) = raw.parse::<i64>() else {
-                    let (column, type_name) = (self.spec.column.clone(), "number with a fraction".to_owned());
-                    return Err(ShapeError::CursorType { column, type_name });
-                };
-                if first {
-                    self.check_overlap(true)?;
-                }
-                match self.greatest.as_deref().map(str::parse::<i64>) {
-                    Some(Err(_)) => return Ok(Some(self.problem("is a number, where other rows have time stamps"))),
-                    Some(Ok(greatest)) if greatest >= value => {}
-                    _ => self.greatest = Some(raw.to_owned()),
-                }
-            }
-            _ => {
-                let (column, type_name) = (self.spec.column.clone(), "boolean".to_owned());
-                return Err(ShapeError::CursorType { column, type_name });
-            }
-        }
-        Ok(None)
+    /// Takes note of one row's cursor, a JSON value.
+    pub(super) fn observe(&mut self, raw: &str) -> Result<(), ShapeError> {
+        let usable = match raw.as_bytes().first() {
+            Some(b'n') => false,
+            Some(b'"') => self.observe_stamp(&raw[1..raw.len() - 1])?,
+            Some(b'-' | b'0'..=b'9') => self.observe_integer(raw)?,
+            _ => return Err(self.unfit("boolean")),
+        };
+        self.unusable += u64::from(!usable);
+        Ok(())
     }
 
-    fn problem(&self, what: &str) -> Problem {
-        Problem::of(&self.spec.column, format!("the cursor {what}; only full reads would see this row"))
+    /// Whether `text` sorts by time with the stamps seen before. When it does not, the greatest text counts all the
+    /// same, because it is what the source compares with.
+    fn observe_stamp(&mut self, text: &str) -> Result<bool, ShapeError> {
+        let Some(stamp) = Stamp::parse(text) else { return Ok(false) };
+        let Some(greatest) = self.greatest.as_deref() else {
+            self.check_overlap(false)?;
+            self.greatest = Some(text.to_owned());
+            return Ok(true);
+        };
+        let Some(sorts) = Stamp::parse(greatest).map(|greatest| greatest.sorts_with(&stamp)) else {
+            return Ok(false);
+        };
+        if !sorts && self.domain != CursorDomain::Untyped {
+            // All rows are of one form here: it is the stored cursor that is of another.
+            return Err(ShapeError::StoredCursor { column: self.spec.column.clone(), stored: greatest.to_owned() });
+        }
+        if text > greatest {
+            self.greatest = Some(text.to_owned());
+        }
+        Ok(sorts)
+    }
+
+    fn observe_integer(&mut self, digits: &str) -> Result<bool, ShapeError> {
+        let Ok(value) = digits.parse::<i64>() else { return Err(self.unfit("number that is no 64-bit integer")) };
+        match self.greatest.as_deref().map(str::parse::<i64>) {
+            None => self.check_overlap(true)?,
+            Some(Err(_)) => return Ok(false),
+            Some(Ok(greatest)) if greatest >= value => return Ok(true),
+            Some(Ok(_)) => {}
+        }
+        self.greatest = Some(digits.to_owned());
+        Ok(true)
+    }
+
+    fn unfit(&self, type_name: &str) -> ShapeError {
+        ShapeError::CursorType { column: self.spec.column.clone(), type_name: type_name.to_owned() }
     }
 
     /// Where the next read may begin, given that everything up to the greatest value seen was read.
@@ -309,13 +303,165 @@ impl Watermark {
         self.greatest.as_deref()
     }
 
-    /// How many rows had no cursor value.
-    pub(super) fn nulls(&self) -> u64 {
-        self.nulls
+    /// How many rows had no cursor that sorts with the others.
+    pub(super) fn unusable(&self) -> u64 {
+        self.unusable
     }
 }
 
 /// The earliest time that the forms can write: years have four digits.
 fn dawn() -> NaiveDateTime {
     NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or(NaiveDate::MIN).and_time(NaiveTime::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(overlap: Overlap, timezone: Option<Tz>) -> CursorSpec {
+        CursorSpec { column: "at".to_owned(), overlap, lag: Duration::from_secs(10), timezone }
+    }
+
+    fn minutes(minutes: u64) -> Overlap {
+        Overlap::Time(Duration::from_secs(60 * minutes))
+    }
+
+    fn watermark(domain: CursorDomain, now: &str, timezone: Option<Tz>) -> Watermark {
+        Watermark::new(spec(minutes(5), timezone), domain, now, None).unwrap()
+    }
+
+    #[test]
+    fn stamps_are_read_and_written_in_their_own_form() {
+        for text in [
+            "2026-01-31",
+            "2026-01-31 23:59",
+            "2026-01-31 23:59:58",
+            "2026-01-31T23:59:58.5",
+            "2026-01-31T23:59:58.123456Z",
+            "2026-01-31T23:59:58.123456789+00:00",
+            "2026-01-31 23:59:58-05",
+            "2026-01-31 23:59:58+0530",
+            "0001-01-01 00:00:00",
+        ] {
+            let stamp = Stamp::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(stamp.write(stamp.time), text);
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-1-31",
+            "2026-02-30",
+            "2026-01-31T",
+            "2026-01-31x23:59:58",
+            "2026-01-31 24:00:00",
+            "2026-01-31 23:59:58 CET",
+            "2026-01-31 23:59:58.5Zulu",
+            "20260131",
+            "infinity",
+            "31.01.2026 12:00:00",
+            "2026-01-31 23h59",
+            "2026-01-31 23:59:58+1",
+            "２０２６-01-31",
+        ] {
+            assert_eq!(Stamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_lower_bound_sorts_before_every_stamp_of_its_second() {
+        for (stored, expected) in [
+            ("2026-01-31 12:00:00", "2026-01-31 11:55:00"),
+            ("2026-01-31T12:00:00.987Z", "2026-01-31T11:55:00"),
+            ("2026-01-31T12:00:00+02:00", "2026-01-31T11:55:00"),
+            ("2026-01-31 00:04", "2026-01-30 23:59"),
+            ("2026-01-31", "2026-01-30"),
+        ] {
+            let mark = watermark(CursorDomain::Untyped, "2026-06-01T00:00:00", None);
+            assert_eq!(mark.lower_bound(stored).unwrap(), expected);
+        }
+        let ages = spec(Overlap::Time(Duration::MAX), None);
+        let mark = Watermark::new(ages, CursorDomain::Untyped, "2026-06-01", None).unwrap();
+        assert_eq!(mark.lower_bound("2026-01-31 12:00:00").unwrap(), "0001-01-01 00:00:00");
+        assert!(mark.lower_bound("7").is_err());
+    }
+
+    #[test]
+    fn the_checkpoint_is_the_greatest_value_or_the_horizon() {
+        let now = "2026-06-01T12:00:00.250000";
+        for (seen, expected) in [
+            ("2026-05-31 10:00:00", "2026-05-31 10:00:00"),
+            ("2026-06-01 11:59:50", "2026-06-01 11:59:50"),
+            ("2026-06-01 11:59:51", "2026-06-01 11:59:50"),
+            ("2026-06-01T11:59:58.1Z", "2026-06-01T11:59:50.2Z"),
+            ("2026-06-01T13:59:58.123+02:00", "2026-06-01T13:59:50.250+02:00"),
+            ("2999-01-01", "2026-06-01"),
+        ] {
+            let mut mark = watermark(CursorDomain::Untyped, now, None);
+            mark.observe(&format!("\"{seen}\"")).unwrap();
+            assert_eq!(mark.checkpoint().as_deref(), Some(expected), "{seen}");
+        }
+    }
+
+    #[test]
+    fn stamps_without_zone_are_compared_with_the_clock_of_their_zone() {
+        let future = "\"2999-01-01 00:00:00\"";
+        let berlin = Some(chrono_tz::Europe::Berlin);
+        for (domain, timezone, now, expected) in [
+            (CursorDomain::LocalStamp, None, "2026-06-01T12:00:10", "2026-06-01 12:00:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-06-01T12:00:10", "2026-06-01 14:00:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-01-01T12:00:10", "2026-01-01 13:00:00"),
+            (CursorDomain::UtcStamp, berlin, "2026-06-01T12:00:10", "2026-06-01 12:00:00"),
+            // Clocks are set back at 01:00 UTC: what is written from then on starts again at 02:00.
+            (CursorDomain::LocalStamp, berlin, "2026-10-24T23:30:10", "2026-10-25 01:30:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-10-25T00:30:10", "2026-10-25 01:30:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-10-25T01:30:10", "2026-10-25 02:30:00"),
+        ] {
+            let mut mark = watermark(domain, now, timezone);
+            mark.observe(future).unwrap();
+            assert_eq!(mark.checkpoint().as_deref(), Some(expected), "{domain:?} {now}");
+        }
+    }
+
+    #[test]
+    fn rows_whose_cursor_does_not_sort_with_the_others_are_counted() {
+        let mut mark = watermark(CursorDomain::Untyped, "2026-06-01", None);
+        for raw in ["\"2026-01-01\"", "\"2026-01-02 00:00:00\"", "\"2026-01-02 00:00:00.5\"", "\"2026-01-01 23:00:00\""]
+        {
+            mark.observe(raw).unwrap();
+        }
+        assert_eq!((mark.unusable(), mark.greatest()), (1, Some("2026-01-02 00:00:00.5")));
+        for raw in ["null", "\"\"", "\"0000-00-00 00:00:00\"", "\"soon\"", "17", "\"2026-01-02 00:00:00Z\""] {
+            mark.observe(raw).unwrap();
+        }
+        assert_eq!((mark.unusable(), mark.greatest()), (7, Some("2026-01-02 00:00:00Z")));
+        assert!(mark.observe("1.5").is_err() && mark.observe("true").is_err());
+    }
+
+    #[test]
+    fn a_stored_cursor_of_another_form_is_refused_where_columns_are_typed() {
+        let stored = Some("2026-05-01T00:00:00");
+        let mut mark = Watermark::new(spec(minutes(5), None), CursorDomain::UtcStamp, "2026-06-01", stored).unwrap();
+        let error = mark.observe("\"2026-05-01T00:00:00+00:00\"").unwrap_err();
+        assert!(matches!(error, ShapeError::StoredCursor { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_stored_cursor_is_not_undercut() {
+        let stored = Some("2026-05-01 00:00:00");
+        let mut mark = Watermark::new(spec(minutes(5), None), CursorDomain::Untyped, "2026-06-01", stored).unwrap();
+        mark.observe("\"2026-04-30 23:58:00\"").unwrap();
+        assert_eq!(mark.checkpoint().as_deref(), stored);
+    }
+
+    #[test]
+    fn integers_are_compared_by_value() {
+        let count = spec(Overlap::Count(10), None);
+        let mut mark = Watermark::new(count.clone(), CursorDomain::Integer, "2026-06-01", Some("99")).unwrap();
+        assert_eq!(mark.lower_bound("99").unwrap(), "89");
+        mark.observe("100").unwrap();
+        mark.observe("98").unwrap();
+        assert_eq!(mark.checkpoint().as_deref(), Some("100"));
+        assert!(Watermark::new(count, CursorDomain::LocalStamp, "2026-06-01", None).is_err());
+        assert!(Watermark::new(spec(minutes(1), None), CursorDomain::Untyped, "2026-06-01", Some("7")).is_err());
+    }
 }

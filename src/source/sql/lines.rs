@@ -94,7 +94,7 @@ impl Lines {
 
     fn collect(&self, texts: &[String]) -> Result<HashMap<String, LinesOfParent>, ShapeError> {
         let mut by_parent: HashMap<String, Result<Vec<Line>, Problem>> = HashMap::new();
-        for text in texts {
+        for text in texts.iter().flat_map(|text| self.dialect.rows(text)) {
             let row = LineRow::split(text, self.selection.has_inexact())?;
             let Some(parent) = row.parent.as_str() else { continue };
             let line = self.line(&row);
@@ -114,7 +114,7 @@ impl Lines {
     fn line(&self, row: &LineRow<'_>) -> Result<Line, Problem> {
         let key = match &row.key {
             Key::Integer(digits) => {
-                digits.parse().map(LineKey::Integer).unwrap_or_else(|_| LineKey::Text((*digits).to_owned()))
+                digits.parse().map_or_else(|_| LineKey::Text((*digits).to_owned()), LineKey::Integer)
             }
             Key::Text(text) => LineKey::Text(text.clone().into_owned()),
             Key::Null => {

@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use super::connection::{Failure, Verdict, classify};
+use super::connection::{Failure, STATEMENT_TIMEOUT, Verdict, classify};
 
 /// Connects to the server at `url`, and makes the session read-only and its zone UTC.
 pub(super) async fn connect(url: &SecretString) -> Result<MySqlConnection, Failure> {
@@ -22,6 +22,13 @@ pub(super) async fn connect(url: &SecretString) -> Result<MySqlConnection, Failu
     let mut connection = MySqlConnection::connect_with(&options).await.map_err(classify)?;
     for setup in ["SET time_zone = '+00:00'", "SET SESSION TRANSACTION READ ONLY"] {
         connection.execute(sqlx::raw_sql(setup)).await.map_err(classify)?;
+    }
+    // So that a query that is given up here does not go on there. MariaDB counts seconds, MySQL milliseconds, and each
+    // refuses the other's name.
+    let seconds = format!("SET SESSION max_statement_time = {}", STATEMENT_TIMEOUT.as_secs());
+    if connection.execute(sqlx::raw_sql(AssertSqlSafe(seconds))).await.is_err() {
+        let milliseconds = format!("SET SESSION max_execution_time = {}", STATEMENT_TIMEOUT.as_millis());
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(milliseconds))).await.map_err(classify)?;
     }
     Ok(connection)
 }

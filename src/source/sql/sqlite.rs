@@ -59,6 +59,7 @@ pub(super) fn verdict(error: &dyn DatabaseError) -> Verdict {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
     const NO_MEMORY: i32 = 7;
+    const READ_ONLY: i32 = 8;
     const INTERRUPT: i32 = 9;
     const IO: i32 = 10;
     const FULL: i32 = 13;
@@ -67,5 +68,11 @@ pub(super) fn verdict(error: &dyn DatabaseError) -> Verdict {
     let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default() & 0xff;
     let transient =
         matches!(code, INTERNAL | BUSY | LOCKED | NO_MEMORY | INTERRUPT | IO | FULL | CANNOT_OPEN | PROTOCOL);
-    Verdict { transient, message: error.message().to_owned(), character: None }
+    let mut message = error.message().to_owned();
+    if matches!(code, READ_ONLY | CANNOT_OPEN) {
+        message.push_str(
+            " (is the file there and readable? In WAL mode, even a reader must be able to write to its directory)",
+        );
+    }
+    Verdict { transient, message, character: None }
 }

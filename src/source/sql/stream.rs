@@ -115,7 +115,7 @@ impl SqlStream {
         let complete = self.state == State::Complete;
         let watermark = self.watermark.as_ref();
         ReadSummary {
-            null_cursors: watermark.map_or(0, Watermark::nulls),
+            null_cursors: watermark.map_or(0, Watermark::unusable),
             max_cursor: watermark.and_then(Watermark::greatest).map(str::to_owned),
             complete,
             next_cursor: watermark.filter(|_| complete).and_then(Watermark::checkpoint),
@@ -177,12 +177,14 @@ impl SqlStream {
             key_name: &self.plan.key_name,
             columns: &self.plan.columns,
             line_columns: &self.line_columns,
-            watermark: self.watermark.as_mut(),
             repeated: twice,
             lines,
         };
         for row in &rows {
-            assembly.add(row, &mut page).map_err(|problem| shape(&self.name, problem))?;
+            if let Some(watermark) = &mut self.watermark {
+                watermark.observe(row.cursor).map_err(|problem| shape(&self.name, problem))?;
+            }
+            assembly.add(row, &mut page);
         }
         self.position = position;
         if self.plan.mode == Mode::Since || !more {
