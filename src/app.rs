@@ -28,6 +28,9 @@ pub enum AppError {
     /// Another process holds the ledger.
     #[error(transparent)]
     Busy(LedgerError),
+    /// There is no ledger yet to look into.
+    #[error(transparent)]
+    NoLedger(LedgerError),
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(LedgerError),
@@ -35,11 +38,11 @@ pub enum AppError {
     #[error(transparent)]
     Check(#[from] CheckFailed),
     /// A name on the command line.
-    #[error("there is no job `{name}`; the configuration has {known}")]
+    #[error("there is no job `{name}`; {known}")]
     NoJob {
         /// As given.
         name: String,
-        /// What there is.
+        /// What was meant, or what there is.
         known: String,
     },
     /// A job that is switched off.
@@ -52,7 +55,11 @@ pub enum AppError {
 
 impl From<LedgerError> for AppError {
     fn from(error: LedgerError) -> Self {
-        if matches!(error, LedgerError::Busy { .. }) { Self::Busy(error) } else { Self::Ledger(error) }
+        match error {
+            LedgerError::Busy { .. } => Self::Busy(error),
+            LedgerError::None { .. } => Self::NoLedger(error),
+            _ => Self::Ledger(error),
+        }
     }
 }
 

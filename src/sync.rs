@@ -50,12 +50,12 @@ pub struct Report {
     pub result: RunResult,
     /// What was counted.
     pub counters: Counters,
-    /// Records of the job that a person must look at, from this pass or an earlier one.
-    pub attention: u64,
     /// Records without a cursor value; only full reads see them.
     pub null_cursors: u64,
     /// Linked records that a complete full read did not find.
     pub missing: Option<u64>,
+    /// Records that a person must look at, those of earlier passes included.
+    pub failed: u64,
     /// HTTP requests to BC.
     pub requests: u64,
     /// Why it did not do all it was to do.
@@ -85,10 +85,11 @@ impl Pass<'_> {
         };
         merge_reading(&mut counters, &reading.counters);
         error = error.or(stopped.map(SyncError::from));
-        let attention = self.ledger.attention_count(row.id).await?;
+        let failed = self.ledger.failed_count(row.id).await?;
         let result = match &error {
             Some(error) => error.result(),
-            None if attention > 0 => RunResult::Attention,
+            // Also those of earlier passes: a run is not fine as long as something is lying there.
+            None if failed > 0 => RunResult::Attention,
             None => RunResult::Done,
         };
         let report = Report {
@@ -96,9 +97,9 @@ impl Pass<'_> {
             full,
             result,
             counters,
-            attention,
             null_cursors: reading.null_cursors,
             missing: reading.missing,
+            failed,
             requests: self.target.outlet.reader.connection().requests() - requests_before,
             error,
         };

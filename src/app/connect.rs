@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, ConnectError};
 use crate::apply::Outlet;
 use crate::bc::{Api, Connection, Reader, Writer};
-use crate::config::{self, REQUEST_TIMEOUT, SignIn};
+use crate::config::{self, REQUEST_TIMEOUT, SecretError, SignIn};
 use crate::http::{AppRegistration, Budget, ClientOptions, Credential, HttpClient, Origin, Session, TokenSource};
 use crate::ledger::{Binding, Ledger};
 use crate::model::RetryPolicy;
@@ -60,7 +60,7 @@ impl App<'_> {
         let secret = |secret: &config::SecretRef| {
             secret
                 .resolve(self.environment)
-                .map_err(|cause| ConnectError::Secret { target: name(), cause: cause.to_string() })
+                .map_err(|cause| ConnectError::Secret { target: name(), cause: told(&cause) })
         };
         let credential = match &target.sign_in {
             SignIn::Secret(reference) => Credential::Secret(secret(&reference.value)?),
@@ -92,6 +92,11 @@ impl App<'_> {
         let api = Api::new(target.base_url.clone(), &target.tenant.value, &target.environment.value);
         Ok(Connection::new(session, api, self.clock.clone(), limits.batch_cost, REQUEST_TIMEOUT))
     }
+}
+
+/// Why a secret cannot be had, with what to do about it.
+pub(super) fn told(cause: &SecretError) -> String {
+    cause.hint().map_or_else(|| cause.to_string(), |hint| format!("{cause}; {hint}"))
 }
 
 /// How patiently to repeat, as configured.

@@ -105,8 +105,12 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     if let Some(missing @ 1..) = report.missing {
         writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
     }
-    if report.attention > 0 {
-        writeln!(out, "  {} need a person: `bcsync history {} --failed`", report.attention, report.job)?;
+    if report.null_cursors > 0 {
+        writeln!(out, "  {} records have no cursor value; only full reads see them", report.null_cursors)?;
+    }
+    if report.failed > 0 {
+        let (failed, job) = (report.failed, &report.job);
+        writeln!(out, "  {failed} records need a person: `bcsync history {job} --failed` tells why")?;
     }
     Ok(())
 }
@@ -121,9 +125,9 @@ fn json(finished: &Finished) -> serde_json::Value {
                 "result": report.result.as_str(),
                 "full": report.full,
                 "requests": report.requests,
-                "attention": report.attention,
                 "missing": report.missing,
                 "null_cursors": report.null_cursors,
+                "failed": report.failed,
                 "message": report.error.as_ref().map(ToString::to_string),
                 "counters": counters,
             })

@@ -109,6 +109,13 @@ impl Config {
         self.jobs.iter().find(|job| job.name.value == name)
     }
 
+    /// The names of all jobs, to be read.
+    #[must_use]
+    pub fn job_names(&self) -> String {
+        let names: Vec<_> = self.jobs.iter().map(|job| format!("`{}`", job.name.value)).collect();
+        if names.is_empty() { "no job".to_owned() } else { names.join(", ") }
+    }
+
     /// All jobs, each after those named in its `after`, otherwise in the order of the file.
     #[must_use]
     pub fn jobs_in_order(&self) -> Vec<&Job> {

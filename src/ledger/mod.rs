@@ -49,6 +49,12 @@ pub enum LedgerError {
         /// The ledger.
         path: PathBuf,
     },
+    /// There is no ledger to look into.
+    #[error("there is no ledger {path} yet; the first `bcsync run` makes it")]
+    None {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// The file is something else.
     #[error("{path} is not a bcsync ledger ({found}); give [ledger] path another name, nothing was changed")]
     Foreign {

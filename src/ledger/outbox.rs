@@ -77,8 +77,8 @@ impl Ledger {
             .collect()
     }
 
-    /// How many records of the job a person must look at: quarantined or in conflict.
-    pub async fn attention_count(&self, job: JobId) -> Result<u64, LedgerError> {
+    /// How many records of the job a person must look at, whenever they were read.
+    pub async fn failed_count(&self, job: JobId) -> Result<u64, LedgerError> {
         let count: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM outbox WHERE job_id = ?1 AND state IN ('quarantined', 'conflict')",
         )

@@ -25,4 +25,4 @@ pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, RetryPolicy};
 pub use problem::Problem;
 pub use record::{Columns, Record, RecordError};
 pub use value::{Value, ValueError};
-pub use view::{Table, View};
+pub use view::{Cell, Table, View};

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands, helpers included")]
 
+mod bad_input;
 mod databases;
+mod scene;
 mod simulator;
 mod source;

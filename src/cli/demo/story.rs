@@ -76,7 +76,7 @@ impl Story<'_> {
         let mut table = app.view(View::FieldChanges, None, 100).await?;
         let column = |name: &str| table.columns.iter().position(|column| column == name);
         if let (Some(outcome), Some(job)) = (column("outcome"), column("job")) {
-            table.rows.retain(|row| row[outcome].as_deref() == Some("updated"));
+            table.rows.retain(|row| row[outcome].text() == "updated");
             let keep = [Some(job), column("key"), column("property"), column("old"), column("new")];
             let keep: Vec<usize> = keep.into_iter().flatten().collect();
             for row in &mut table.rows {
@@ -85,7 +85,7 @@ impl Story<'_> {
             table.columns = keep.iter().map(|index| table.columns[*index].clone()).collect();
         }
         let mut out = anstream::stdout();
-        for line in view::draw(&table).to_string().lines() {
+        for line in view::draw(&table).lines() {
             writeln!(out, "    {}", line.trim_end())?;
         }
         Ok(())
