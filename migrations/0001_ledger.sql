@@ -42,6 +42,7 @@ CREATE TABLE link (
     link_id     INTEGER NOT NULL,  -- row in link_detail
     PRIMARY KEY (job_id, key)
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX link_by_detail ON link (link_id);
 
 -- The wide part of a link.
 CREATE TABLE link_detail (

@@ -19,7 +19,8 @@ pub(super) fn start(global: &Global, log: Option<&Log>) {
         (false, _) => "trace",
     };
     // Ours as asked; of the libraries only what is wrong.
-    let filter = EnvFilter::new(format!("warn,bcsync={level}"));
+    let others = if global.quiet { "error" } else { "warn" };
+    let filter = EnvFilter::new(format!("{others},bcsync={level}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let json = log.is_some_and(|log| log.format == LogFormat::Json);
     // A second start, as by a command within a command, keeps the first one's settings.

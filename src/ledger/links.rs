@@ -65,7 +65,7 @@ impl Ledger {
     ) -> Result<HashMap<String, Link>, LedgerError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT link.key, bc_id, number, etag, state, draft, match_value, snapshot FROM json_each(?2) AS page \
-             JOIN link ON link.job_id = ?1 AND link.key = page.value JOIN link_detail USING (link_id)",
+             CROSS JOIN link ON link.job_id = ?1 AND link.key = page.value JOIN link_detail USING (link_id)",
         )
         .bind(job.0)
         .bind(json_list(keys))
@@ -96,7 +96,7 @@ impl Ledger {
     ) -> Result<HashMap<String, String>, LedgerError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT link.key, bc_id FROM json_each(?2) AS page \
-             JOIN link ON link.job_id = (SELECT job_id FROM job WHERE name = ?1) AND link.key = page.value \
+             CROSS JOIN link ON link.job_id = (SELECT job_id FROM job WHERE name = ?1) AND link.key = page.value \
              JOIN link_detail USING (link_id) WHERE link_detail.state = 'linked'",
         )
         .bind(job)
@@ -187,6 +187,27 @@ pub(super) struct LinkWrite<'a> {
     pub(super) snapshot: String,
 }
 
+impl LinkWrite<'_> {
+    async fn update(&self, tx: &mut Transaction<'static, Sqlite>, id: i64, now: &str) -> Result<(), LedgerError> {
+        sqlx::query(
+            "UPDATE link_detail SET bc_id = ?2, number = ?3, etag = ?4, state = ?5, match_value = ?6, \
+             draft = unhex(?7), snapshot = ?8, written_at = ?9 WHERE link_id = ?1",
+        )
+        .bind(id)
+        .bind(self.bc_id)
+        .bind(self.number)
+        .bind(self.etag)
+        .bind(self.state)
+        .bind(self.match_value)
+        .bind(&self.draft)
+        .bind(&self.snapshot)
+        .bind(now)
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
 /// Writes links, new or changed, and makes their match values the records' own. A record that is linked to another row
 /// by now keeps its history and gets the new row.
 pub(super) async fn write(
@@ -201,18 +222,19 @@ pub(super) async fn write(
         return Ok(());
     }
     let rows = json(links);
-    sqlx::query(
-        "UPDATE link_detail SET bc_id = row.value ->> 'bc_id', number = row.value ->> 'number', \
-         etag = row.value ->> 'etag', state = row.value ->> 'state', match_value = row.value ->> 'match_value', \
-         draft = unhex(row.value ->> 'draft'), snapshot = row.value ->> 'snapshot', written_at = ?3 \
-         FROM json_each(?2) AS row JOIN link ON link.job_id = ?1 AND link.key = row.value ->> 'key' \
-         WHERE link_detail.link_id = link.link_id",
+    let known: HashMap<String, i64> = sqlx::query_as(
+        "SELECT link.key, link.link_id FROM json_each(?2) AS row \
+         CROSS JOIN link ON link.job_id = ?1 AND link.key = row.value ->> 'key'",
     )
     .bind(job.0)
     .bind(&rows)
-    .bind(now)
-    .execute(&mut **tx)
-    .await?;
+    .fetch_all(&mut **tx)
+    .await?
+    .into_iter()
+    .collect();
+    for (link, id) in links.iter().filter_map(|link| Some((link, known.get(link.key)?))) {
+        link.update(tx, *id, now).await?;
+    }
     sqlx::query(
         "INSERT INTO link_detail (target_id, entity, bc_id, number, etag, state, match_value, draft, snapshot, \
          linked_at, written_at) \
@@ -231,7 +253,7 @@ pub(super) async fn write(
     sqlx::query(
         "INSERT INTO link (job_id, key, fingerprint, link_id) \
          SELECT ?3, row.value ->> 'key', unhex(row.value ->> 'fingerprint'), link_detail.link_id \
-         FROM json_each(?4) AS row JOIN link_detail ON link_detail.target_id = ?1 AND link_detail.entity = ?2 \
+         FROM json_each(?4) AS row CROSS JOIN link_detail ON link_detail.target_id = ?1 AND link_detail.entity = ?2 \
              AND link_detail.bc_id = row.value ->> 'bc_id' WHERE true \
          ON CONFLICT (job_id, key) DO UPDATE SET fingerprint = excluded.fingerprint",
     )
@@ -256,7 +278,7 @@ async fn claim(
     sqlx::query(
         "DELETE FROM match_claims WHERE (target_id, entity, value) IN ( \
          SELECT own.target_id, own.entity, own.value FROM json_each(?2) AS row \
-         JOIN match_claims AS own ON own.job_id = ?1 AND own.key = row.value ->> 'key' \
+         CROSS JOIN match_claims AS own ON own.job_id = ?1 AND own.key = row.value ->> 'key' \
          WHERE own.value IS NOT row.value ->> 'match_value' AND NOT EXISTS (SELECT 1 FROM outbox \
              WHERE outbox.job_id = ?1 AND outbox.key = own.key AND outbox.match_value = own.value))",
     )

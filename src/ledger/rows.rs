@@ -1,6 +1,8 @@
 //! Many rows in one statement: as JSON that SQLite takes apart with `json_each`.
 //!
 //! A statement costs far more than a row, so that whatever is about a page or an envelope is one statement.
+//! They all join with `CROSS JOIN`, which keeps the order of the tables: SQLite, which does not know how many rows a job
+//! has, would rather walk all of them and take the JSON apart for each.
 
 use serde::Serialize;
 

@@ -147,31 +147,22 @@ impl Ledger {
         .await?;
         // What is final leaves the outbox, unless a newer version of the record has taken its place.
         sqlx::query(
-            "DELETE FROM outbox WHERE (job_id, key, fingerprint) IN \
-             (SELECT ?1, row.value ->> 'key', unhex(row.value ->> 'fingerprint') \
-              FROM json_each(?2) AS row WHERE row.value ->> 'state' IS NULL)",
+            "DELETE FROM outbox WHERE seq IN (SELECT outbox.seq FROM json_each(?2) AS row \
+             CROSS JOIN outbox ON outbox.job_id = ?1 AND outbox.key = row.value ->> 'key' \
+             WHERE row.value ->> 'done' AND outbox.fingerprint = unhex(row.value ->> 'fingerprint'))",
         )
         .bind(job.0)
         .bind(&rows)
         .execute(&mut *tx)
         .await?;
-        let changed: Vec<String> = sqlx::query_scalar(
-            "UPDATE outbox SET state = row.value ->> 'state', reason = row.value ->> 'reason', \
-             code = row.value ->> 'code', correlation_id = row.value ->> 'correlation_id', changed_at = ?3, \
-             attempts = attempts + (row.value ->> 'state' = 'quarantined') \
-             FROM json_each(?2) AS row \
-             WHERE outbox.job_id = ?1 AND outbox.key = row.value ->> 'key' \
-             AND outbox.fingerprint = unhex(row.value ->> 'fingerprint') AND row.value ->> 'state' IS NOT NULL \
-             AND NOT (outbox.state = row.value ->> 'state' AND outbox.reason IS row.value ->> 'reason' \
-                      AND outbox.code IS row.value ->> 'code') \
-             RETURNING outbox.key",
-        )
-        .bind(job.0)
-        .bind(&rows)
-        .bind(&now)
-        .fetch_all(&mut *tx)
-        .await?;
-        let changed: HashSet<&str> = changed.iter().map(String::as_str).collect();
+        let mut changed = HashSet::new();
+        for settlement in settlements {
+            if let Outcome::Left(state) = settlement.outcome
+                && leave(&mut tx, job, settlement, state, &now).await?
+            {
+                changed.insert(settlement.key.as_str());
+            }
+        }
         let told: Vec<_> = settlements
             .iter()
             .filter(|settled| settled.history == History::Always || changed.contains(settled.key.as_str()))
@@ -237,33 +228,51 @@ impl Ledger {
     }
 }
 
+/// Leaves a record in a state; whether state or reason changed by it.
+async fn leave(
+    tx: &mut Transaction<'static, Sqlite>,
+    job: JobId,
+    settlement: &Settlement,
+    state: RecordState,
+    now: &str,
+) -> Result<bool, LedgerError> {
+    let reason = settlement.reason.as_ref();
+    let done = sqlx::query(
+        "UPDATE outbox SET state = ?4, reason = ?5, code = ?6, correlation_id = ?7, changed_at = ?8, \
+         attempts = attempts + (?4 = 'quarantined') WHERE job_id = ?1 AND key = ?2 AND fingerprint = ?3 \
+         AND NOT (state = ?4 AND reason IS ?5 AND code IS ?6)",
+    )
+    .bind(job.0)
+    .bind(&settlement.key)
+    .bind(settlement.fingerprint.as_bytes().as_slice())
+    .bind(state.as_str())
+    .bind(reason.map(|reason| reason.text.as_str()))
+    .bind(reason.and_then(|reason| reason.code.as_deref()))
+    .bind(reason.and_then(|reason| reason.correlation_id.as_deref()))
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// What the statements on intents and outbox take of a settlement.
 #[derive(Serialize)]
 struct Settled<'a> {
     key: &'a str,
     fingerprint: String,
-    /// The state it is left in; null when it is final.
-    state: Option<&'static str>,
+    /// Whether the record is as wanted, so that it leaves the outbox.
+    done: bool,
+    /// Whether the intent stays.
     open: bool,
-    reason: Option<&'a str>,
-    code: Option<&'a str>,
-    correlation_id: Option<&'a str>,
 }
 
 impl<'a> Settled<'a> {
     fn of(settlement: &'a Settlement) -> Self {
-        let reason = settlement.reason.as_ref();
         Self {
             key: &settlement.key,
             fingerprint: settlement.fingerprint.to_string(),
-            state: match settlement.outcome {
-                Outcome::Left(state) => Some(state.as_str()),
-                _ => None,
-            },
+            done: !matches!(settlement.outcome, Outcome::Left(_)),
             open: settlement.open,
-            reason: reason.map(|reason| reason.text.as_str()),
-            code: reason.and_then(|reason| reason.code.as_deref()),
-            correlation_id: reason.and_then(|reason| reason.correlation_id.as_deref()),
         }
     }
 }

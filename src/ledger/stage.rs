@@ -261,7 +261,7 @@ impl Stage<'_> {
         .await?;
         let owners: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT match_claims.value, job.name, match_claims.key FROM json_each(?4) AS page \
-             JOIN match_claims ON match_claims.target_id = ?1 AND match_claims.entity = ?2 \
+             CROSS JOIN match_claims ON match_claims.target_id = ?1 AND match_claims.entity = ?2 \
                  AND match_claims.value = page.value ->> 'match_value' \
              JOIN job USING (job_id) \
              WHERE match_claims.job_id <> ?3 OR match_claims.key <> page.value ->> 'key'",
@@ -281,7 +281,7 @@ impl Stage<'_> {
         let statement = format!(
             "DELETE FROM match_claims WHERE (target_id, entity, value) IN ( \
              SELECT own.target_id, own.entity, own.value FROM json_each(?2) AS page \
-             JOIN match_claims AS own ON own.job_id = ?1 AND own.key = {key} \
+             CROSS JOIN match_claims AS own ON own.job_id = ?1 AND own.key = {key} \
              WHERE own.value IS NOT {keeps} \
              AND NOT EXISTS (SELECT 1 FROM link WHERE link.job_id = ?1 AND link.key = own.key) \
              AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = own.key))"
@@ -318,8 +318,10 @@ impl Stage<'_> {
             return Ok(());
         }
         sqlx::query(
-            "UPDATE link SET fingerprint = unhex(page.value ->> 'fingerprint') FROM json_each(?2) AS page \
-             WHERE link.job_id = ?1 AND link.key = page.value ->> 'key'",
+            "INSERT INTO link (job_id, key, fingerprint, link_id) \
+             SELECT ?1, link.key, unhex(page.value ->> 'fingerprint'), link.link_id FROM json_each(?2) AS page \
+             CROSS JOIN link ON link.job_id = ?1 AND link.key = page.value ->> 'key' WHERE true \
+             ON CONFLICT (job_id, key) DO UPDATE SET fingerprint = excluded.fingerprint",
         )
         .bind(self.job.0)
         .bind(json(touch))
