@@ -61,6 +61,15 @@ pub struct JobSpec {
     pub retry: RetryPolicy,
 }
 
+impl JobSpec {
+    /// Over all that decides what becomes of a record, beside the record: mapping and policies. With another one
+    /// everything is looked at again, also what was refused or is in conflict.
+    fn fingerprint(&self) -> Fingerprint {
+        let policies = (self.adopt, self.mode, self.on_conflict, self.on_missing, self.rename, &self.check_total);
+        Fingerprint::of([self.mapping.fingerprint().to_string().as_str(), &format!("{policies:?}")])
+    }
+}
+
 /// A company, reached.
 pub struct Target {
     /// Its row in the ledger.
@@ -196,7 +205,7 @@ impl Pass<'_> {
     /// Makes the pass. Its outcome is in the ledger as well as in the report; only a ledger that cannot be written at
     /// all is an error.
     pub async fn run(&self) -> Result<Report, LedgerError> {
-        let mapping = self.job.mapping.fingerprint();
+        let mapping = self.job.fingerprint();
         let entity = self.job.entity.to_string();
         let row = self.ledger.job(&self.job.name, self.target.id, &entity, mapping).await?;
         // Another mapping makes other drafts of the same records: all of them have to be looked at again.
