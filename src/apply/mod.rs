@@ -18,6 +18,7 @@ mod outcome;
 mod pace;
 mod prepare;
 mod recover;
+mod recreated;
 mod references;
 mod round;
 mod send;

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow};
-use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Value, Values};
+use crate::model::{Fingerprint, NewLine, Outcome, Snapshot, Value, Values};
 
 /// A record of the outbox with what its write needs.
 #[derive(Debug, Clone)]
@@ -21,7 +21,8 @@ pub(super) struct Write {
     pub(super) total: Option<Value>,
     /// What is sent.
     pub(super) what: What,
-    /// What the link will hold once BC has done it; `answered` comes with the answer.
+    /// What the link will hold once BC has done it. `answered` comes with the answer; until then it is what BC holds
+    /// before, by which a lost request that was done is told from one that was not.
     pub(super) snapshot: Snapshot,
     /// What the history will say of each property.
     pub(super) fields: Vec<FieldChange>,
@@ -49,8 +50,8 @@ pub(super) enum What {
         bc_id: String,
         /// Its etag.
         etag: String,
-        /// What changes.
-        changes: Vec<PropertyChange>,
+        /// What is sent.
+        properties: Values,
         /// Whether the row becomes linked by this.
         adopts: bool,
     },
@@ -64,6 +65,8 @@ pub(super) enum What {
         operations: Vec<Operation>,
         /// Whether more steps follow, so that the outbox row stays.
         partial: bool,
+        /// When BC makes all lines anew by this: the sequences that they have before, in order.
+        recreated: Vec<i64>,
     },
 }
 
@@ -98,6 +101,8 @@ impl Write {
             draft: self.draft,
             match_value: self.match_value.clone(),
             snapshot: self.snapshot.clone(),
+            total: self.total.clone(),
+            partial: matches!(self.what, What::Order { partial: true, .. }),
         }
     }
 

@@ -13,8 +13,7 @@ use crate::bc::{Failure, Query, Row};
 use crate::diff;
 use crate::ledger::{FieldChange, History, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
-    Action, Adopt, Fingerprint, LinkedLine, Mode, OnMissing, Outcome, PropertyChange, RecordState, Resolved, Snapshot,
-    Value,
+    Action, Adopt, LinkedLine, Mode, OnMissing, Outcome, PropertyChange, RecordState, Resolved, Snapshot, Value,
 };
 
 /// What becomes of a row of the outbox.
@@ -23,9 +22,10 @@ pub(super) enum Prepared {
     Write(Box<Write>),
     /// It is settled without sending anything.
     Settled(Box<Settlement>),
-    /// A request about it may still take effect, and nothing that competes with it has to be sent: it stays open.
-    StaysOpen(String),
 }
+
+/// Why nothing was sent although BC does not hold what the source has.
+pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
 
 /// A row whose references are resolved.
 struct Ready {
@@ -117,14 +117,9 @@ impl Applier<'_> {
             let unknown = link.snapshot.sent.is_empty();
             match diff::update(&ready.resolved, &link.snapshot, 0) {
                 action if unknown || ready.note.refresh || matches!(action, Action::UpdateOrder(_)) => {
-                    to_read.push(ready)
+                    to_read.push(ready);
                 }
-                Action::Update(changes) => {
-                    prepared.push(self.update(&ready, link, link.etag.clone(), changes, Vec::new()))
-                }
-                _ if self.ledger.has_open_intent(self.job.id, &ready.row.key).await? => {
-                    prepared.push(Prepared::StaysOpen(ready.row.key.clone()));
-                }
+                Action::Update(changes) => prepared.push(self.update(&ready, link, None, &changes, Vec::new())),
                 _ => {
                     let update = LinkUpdate {
                         bc_id: link.bc_id.clone(),
@@ -134,7 +129,9 @@ impl Applier<'_> {
                         match_value: ready.row.match_value.clone(),
                         snapshot: link.snapshot.clone(),
                     };
-                    prepared.push(ready.settled(Outcome::Equal, Some(SettledLink::Current(update)), None));
+                    // The last step of a change in steps can have nothing left to send.
+                    let outcome = if ready.note.stepped { Outcome::Updated } else { Outcome::Equal };
+                    prepared.push(ready.settled(outcome, Some(SettledLink::Current(update)), None));
                 }
             }
         }
@@ -195,6 +192,9 @@ impl Applier<'_> {
         if let Some(refusal) = &ready.note.refusal {
             return super::outcome::refused(&ready.row.key, ready.row.fingerprint, refusal);
         }
+        if link.snapshot.sent.is_empty() {
+            return self.adopt(ready, row, Adopt::Update);
+        }
         let changes = match diff::update(&ready.resolved, &link.snapshot, self.highest_sequence(row)) {
             Action::Update(changes) => changes,
             Action::UpdateOrder(change) => {
@@ -202,9 +202,6 @@ impl Applier<'_> {
             }
             Action::Create { .. } | Action::None => Vec::new(),
         };
-        if link.snapshot.sent.is_empty() {
-            return self.adopt(ready, row, Adopt::Update);
-        }
         let ThreeWay { send, kept, held } =
             compare::three_way(&self.job, changes, &link.snapshot, ready.note.sent.as_ref(), row);
         if !held.is_empty() {
@@ -225,35 +222,45 @@ impl Applier<'_> {
                 && !kept.is_empty()
             {
                 settlement.fields = kept;
-                settlement.reason = Some(Reason::new(
-                    "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"",
-                ));
+                settlement.reason = Some(Reason::new(KEPT));
             }
             return settled;
         }
-        self.update(ready, link, row.etag.clone(), send, kept)
+        self.update(ready, link, Some(row), &send, kept)
     }
 
+    /// Sends `changes` to the row of `link`; `row` is how BC holds it when it had to be read.
     fn update(
         &self,
         ready: &Ready,
         link: &Link,
-        etag: String,
-        changes: Vec<PropertyChange>,
+        row: Option<&Row>,
+        changes: &[PropertyChange],
         kept: Vec<FieldChange>,
     ) -> Prepared {
         if self.job.mode == Mode::CreateOnly {
-            return ready.settled(
-                Outcome::Equal,
-                None,
-                Some(Reason::new("the job never changes rows: `mode` is \"create_only\"")),
-            );
+            // The row stays as it was written; with another `mode` the difference is found again.
+            let unchanged = LinkUpdate {
+                bc_id: link.bc_id.clone(),
+                number: link.number.clone(),
+                etag: link.etag.clone(),
+                draft: link.draft,
+                match_value: link.match_value.clone(),
+                snapshot: link.snapshot.clone(),
+            };
+            let reason = Reason::new("the job never changes rows: `mode` is \"create_only\"");
+            return ready.settled(Outcome::Equal, Some(SettledLink::Current(unchanged)), Some(reason));
         }
         let mut snapshot = link.snapshot.clone();
         snapshot.sent.clone_from(&ready.resolved.properties);
-        let mut fields = field_changes(&changes);
+        if let Some(row) = row {
+            snapshot.answered = compare::answered(&snapshot.sent, row);
+        }
+        let mut fields = field_changes(changes);
         fields.extend(kept);
-        let what = What::Update { bc_id: link.bc_id.clone(), etag, changes, adopts: false };
+        let properties = compare::with_overwritten(&self.job.schema, changes, &snapshot.sent, row);
+        let etag = row.map_or(&link.etag, |row| &row.etag).clone();
+        let what = What::Update { bc_id: link.bc_id.clone(), etag, properties, adopts: false };
         Prepared::Write(Box::new(Write::new(&ready.row, what, snapshot, fields)))
     }
 
@@ -273,7 +280,7 @@ impl Applier<'_> {
                     RecordState::Waiting,
                     "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches",
                 ),
-                Some(Found::Absent(since)) => self.create(
+                Some(Found::Absent(since)) => Self::create(
                     &ready,
                     What::Create {
                         properties: Vec::new(),
@@ -304,7 +311,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn create(&self, ready: &Ready, proof: What) -> Prepared {
+    fn create(ready: &Ready, proof: What) -> Prepared {
         let Action::Create { properties: all, lines: new_lines } = diff::create(&ready.resolved) else {
             return ready.left(RecordState::Pending, "nothing to create");
         };
@@ -378,13 +385,14 @@ impl Applier<'_> {
         }
         let mut snapshot = Snapshot { sent: ready.resolved.properties.clone(), ..Snapshot::default() };
         snapshot.lines = self.adopted_lines(ready, row);
+        snapshot.answered = compare::answered(&snapshot.sent, row);
         if changes.is_empty() {
-            snapshot.answered = compare::answered(&snapshot.sent, row);
             let update = ready.link_to(row, number, snapshot);
             return ready.settled(Outcome::Adopted, Some(SettledLink::Current(update)), None);
         }
         let fields = field_changes(&changes);
-        let what = What::Update { bc_id: row.id.clone(), etag: row.etag.clone(), changes, adopts: true };
+        let properties = compare::with_overwritten(&self.job.schema, &changes, &snapshot.sent, Some(row));
+        let what = What::Update { bc_id: row.id.clone(), etag: row.etag.clone(), properties, adopts: true };
         Prepared::Write(Box::new(Write::new(&ready.row, what, snapshot, fields)))
     }
 
@@ -418,9 +426,4 @@ pub(super) fn field_changes(changes: &[PropertyChange]) -> Vec<FieldChange> {
         new: Some(change.new.clone()),
     };
     changes.iter().map(field).collect()
-}
-
-/// Of a draft that was never written: equal to none.
-pub(super) fn no_draft() -> Fingerprint {
-    Fingerprint::of([])
 }

@@ -11,10 +11,10 @@ use tracing::{info, warn};
 
 use super::compare;
 use super::matching::{Found, Sought};
-use super::round::{Again, Note, Round, lock};
+use super::round::{Note, Round, lock};
 use super::{Applier, ApplyError};
 use crate::bc::Row;
-use crate::ledger::{History, Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
+use crate::ledger::{History, Intent, IntentKind, Reason, RunId, SettledLink, Settlement};
 use crate::model::{Outcome, RecordState, Snapshot, Value};
 use crate::schema::Kind;
 
@@ -25,6 +25,8 @@ const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
 enum Resolved {
     /// BC did it.
     Done(Box<Settlement>),
+    /// BC did it, and it was one step of a change.
+    Step(Box<Settlement>),
     /// BC did not, and cannot any more; what is known is noted.
     Undone {
         /// Whether a late one would be refused by BC, so that "exists" will mean that it is ours.
@@ -32,7 +34,7 @@ enum Resolved {
         note: Note,
     },
     /// BC did not so far; the next write under the same etag decides.
-    Released,
+    Released(Note),
     /// Nobody can tell yet.
     Open(String),
     /// Only a person can tell.
@@ -138,24 +140,40 @@ impl Applier<'_> {
             return if answered || self.window_has_passed(intent, as_of) {
                 Resolved::Undone { repeated: false, note: Note::default() }
             } else {
-                Resolved::Released
+                // The etag that is known may be older than the one that was sent.
+                Resolved::Released(Self::ours(intent))
             };
         }
-        if self.holds(&intent.noted.snapshot, row) {
-            return Resolved::Done(Box::new(self.done(intent, row, Outcome::Updated)));
+        if self.left_a_trace(&intent.noted.snapshot, row) {
+            let settlement = Box::new(self.done(intent, row, Outcome::Updated));
+            return if intent.noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) };
         }
-        let note = Note { refresh: true, sent: Some(intent.noted.snapshot.clone()), ..Note::default() };
-        Resolved::Undone { repeated: false, note }
+        Resolved::Undone { repeated: false, note: Self::ours(intent) }
     }
 
-    /// Whether `row` is as the lost request would have made it.
-    fn holds(&self, snapshot: &Snapshot, row: &Row) -> bool {
-        let lines = compare::document_lines(&self.job, row);
-        compare::differing(&self.job, &snapshot.sent, row).is_empty()
-            && snapshot.lines.iter().all(|line| {
-                lines.iter().find(|held| compare::sequence(held) == line.sequence).is_some_and(|held| {
-                    line.sent.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))
-                })
+    /// What the next attempt has to know of this one: its row must be read, and what it holds may be ours.
+    fn ours(intent: &Intent) -> Note {
+        Note { refresh: true, sent: Some(intent.noted.snapshot.clone()), ..Note::default() }
+    }
+
+    /// Whether something of what a lost request was to change is in `row`. Each request is one transaction, so that one
+    /// trace of it tells, whatever people have changed since: a line that was added must not be added twice.
+    fn left_a_trace(&self, snapshot: &Snapshot, row: &Row) -> bool {
+        let rows = compare::document_lines(&self.job, row);
+        let header = snapshot.sent.iter().any(|(name, sent)| {
+            let is = |value: &Value| self.job.same(name, value, row.get(name));
+            is(sent) && snapshot.answered(name).is_some_and(|before| !is(before))
+        });
+        header
+            || snapshot.lines.iter().any(|line| {
+                let Some(row) = compare::find_line(&self.job, line, &rows) else { return false };
+                let added = line.id.is_none();
+                added
+                    || line.sent.iter().any(|(name, sent)| {
+                        let is = |value: &Value| self.job.same_in_line(name, value, row.get(name));
+                        let before = line.answered.iter().find(|(known, _)| known == name);
+                        is(sent) && before.is_some_and(|(_, before)| !is(before))
+                    })
             })
     }
 
@@ -163,8 +181,8 @@ impl Applier<'_> {
     /// hold a newer version by now.
     fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
         let noted = &intent.noted;
-        let link: LinkUpdate = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone());
-        Settlement {
+        let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[]);
+        let mut settlement = Settlement {
             key: noted.key.clone(),
             fingerprint: noted.fingerprint,
             outcome,
@@ -173,7 +191,11 @@ impl Applier<'_> {
             fields: Vec::new(),
             history: History::Always,
             open: false,
+        };
+        if let (Some(total), false) = (&noted.total, noted.partial) {
+            self.check_total(total, row, &mut settlement);
         }
+        settlement
     }
 
     async fn act(
@@ -186,18 +208,24 @@ impl Applier<'_> {
         let key = intent.noted.key.as_str();
         match resolved {
             Resolved::Done(settlement) => self.settle(run, round, &[*settlement]).await?,
+            Resolved::Step(settlement) => {
+                self.settle_step(run, round, *settlement).await?;
+                lock(round).take_up(key);
+            }
             Resolved::Undone { repeated, note } => {
                 self.ledger.drop_intents(self.job.id, &[key], repeated).await?;
                 let mut round = lock(round);
                 let refusal = round.note(key).refusal;
                 *round.note_mut(key) = Note { refusal: refusal.filter(|_| !note.refresh && !note.gone), ..note };
-                round.again(key, Again::Now);
+                round.take_up(key);
             }
-            Resolved::Released => {
+            Resolved::Released(note) => {
                 self.ledger.release_intents(self.job.id, &[key]).await?;
+                let until = self.until(intent);
                 let mut round = lock(round);
-                round.released.insert(key.to_owned());
-                round.again(key, Again::Now);
+                round.released.insert(key.to_owned(), until);
+                *round.note_mut(key) = note;
+                round.take_up(key);
             }
             Resolved::Open(reason) => {
                 self.leave_open(run, intent, reason).await?;

@@ -108,18 +108,21 @@ impl Ledger {
                     SettledLink::Current(link) => ("linked", link),
                     SettledLink::Closed(link) => ("closed", link),
                 };
+                // What was not done as a whole equals nothing that will be read: it is looked at again whatever comes.
+                let whole = !matches!(settlement.outcome, Outcome::Left(_));
+                let nothing = Fingerprint::of([]);
                 let write = LinkWrite {
                     target,
                     entity,
                     job,
                     key: &settlement.key,
-                    fingerprint: settlement.fingerprint,
+                    fingerprint: if whole { settlement.fingerprint } else { nothing },
                     bc_id: &link.bc_id,
                     number: &link.number,
                     etag: &link.etag,
                     state,
                     match_value: link.match_value.as_deref(),
-                    draft: link.draft,
+                    draft: if whole { link.draft } else { nothing },
                     snapshot: &link.snapshot,
                     now: &now,
                 };
