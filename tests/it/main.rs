@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands, helpers included")]
 
+mod bed;
+mod customers;
 mod databases;
+mod orders;
+mod outbox;
 mod simulator;
 mod source;
