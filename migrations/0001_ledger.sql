@@ -93,6 +93,7 @@ CREATE TABLE intent (
     draft       BLOB NOT NULL,     -- 128 bits over the draft
     match_value TEXT,
     snapshot    TEXT NOT NULL,     -- JSON: what the link will hold once this is settled; until then `answered` is what BC held before
+    earlier     TEXT,              -- JSON: the same of an earlier request under the same etag whose answer was lost too; only one of the two can win
     total       TEXT,              -- JSON: the total that the document must come to
     partial     INTEGER NOT NULL DEFAULT 0,  -- 1: one step of a change; more follow
     run_id      INTEGER NOT NULL REFERENCES run,

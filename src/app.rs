@@ -1,7 +1,7 @@
 //! The composition root: from configuration to components. The only file that knows every concrete type.
 //!
-//! Everything behind takes plain values; what the configuration calls a job becomes a [`JobSpec`] here, what it calls a
-//! target a connected [`Target`].
+//! Everything behind takes plain values; what the configuration calls a job becomes a `JobSpec` here, what it calls a
+//! target a connected `Target`.
 
 mod check;
 mod connect;
@@ -13,28 +13,36 @@ pub use links::{LinksError, export_links, import_links};
 pub use run::{Finished, JobFailure, RunOptions, run};
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::bc::Failure;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Config, Environment};
 use crate::http::{BuildError, CertificateError, Refusal};
-use crate::ledger::{Ledger, LedgerError, OpenOptions, Table, View};
+use crate::ledger::{Ledger, LedgerError, OpenOptions};
+use crate::model::{RunResult, Table, View};
 
 /// Why nothing could be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The ledger.
+    /// Another process holds the ledger.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Busy(LedgerError),
+    /// There is no ledger yet to look into.
+    #[error(transparent)]
+    NoLedger(LedgerError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(LedgerError),
     /// The configuration, as a whole.
     #[error(transparent)]
     Check(#[from] CheckFailed),
     /// A name on the command line.
-    #[error("there is no job `{name}`; the configuration has {known}")]
+    #[error("there is no job `{name}`; {known}")]
     NoJob {
         /// As given.
         name: String,
-        /// What there is.
+        /// What was meant, or what there is.
         known: String,
     },
     /// A job that is switched off.
@@ -43,6 +51,16 @@ pub enum AppError {
         /// Its name.
         name: String,
     },
+}
+
+impl From<LedgerError> for AppError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Busy { .. } => Self::Busy(error),
+            LedgerError::None { .. } => Self::NoLedger(error),
+            _ => Self::Ledger(error),
+        }
+    }
 }
 
 /// Why a target cannot be reached.
@@ -88,28 +106,52 @@ pub enum ConnectError {
     Ledger(#[from] LedgerError),
 }
 
-/// A configuration with what its components need from outside.
-pub struct App<'a> {
-    /// The checked configuration.
-    pub config: &'a Config,
-    /// Variables and credentials.
-    pub environment: &'a dyn Environment,
-    /// Wall time.
-    pub clock: SharedClock,
+impl ConnectError {
+    /// How a run that cannot begin because of this is recorded.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        match self {
+            Self::Bc(failure) => result_of(failure),
+            _ => RunResult::Refused,
+        }
+    }
 }
 
-impl App<'_> {
+/// How a run that ends with `failure` before it began is recorded.
+fn result_of(failure: &Failure) -> RunResult {
+    match failure {
+        Failure::Cancelled => RunResult::Interrupted,
+        Failure::NoCompany { .. } => RunResult::Refused,
+        failure if failure.is_denied() => RunResult::Denied,
+        _ => RunResult::Failed,
+    }
+}
+
+/// A configuration with what its components need from outside.
+pub struct App<'a> {
+    config: &'a Config,
+    environment: &'a dyn Environment,
+    clock: SharedClock,
+}
+
+impl<'a> App<'a> {
+    /// The application of `config`, with variables and credentials from `environment` and the system's clock.
+    #[must_use]
+    pub fn new(config: &'a Config, environment: &'a dyn Environment) -> Self {
+        Self { config, environment, clock: Arc::new(SystemClock) }
+    }
+
     /// Opens the ledger for writing.
-    pub async fn open_ledger(&self) -> Result<Ledger, LedgerError> {
-        Ledger::open(self.ledger_options(), self.clock.clone()).await
+    pub async fn open_ledger(&self) -> Result<Ledger, AppError> {
+        Ok(Ledger::open(self.ledger_options(), self.clock.clone()).await?)
     }
 
     /// At most `limit` rows of a view of the ledger, which may be in use by another process.
-    pub async fn view(&self, view: View, job: Option<&str>, limit: u32) -> Result<Table, LedgerError> {
+    pub async fn view(&self, view: View, job: Option<&str>, limit: u32) -> Result<Table, AppError> {
         let ledger = Ledger::open_read_only(self.ledger_options(), self.clock.clone()).await?;
         let table = ledger.view(view, job, limit).await;
         ledger.close().await;
-        table
+        Ok(table?)
     }
 
     fn ledger_options(&self) -> OpenOptions {

@@ -4,14 +4,16 @@
 //! property that a person changed in BC is nobody's business until the source changes it too. Only what differs is
 //! sent. Lines that we never wrote do not exist here.
 
-use crate::model::{Action, LineChange, NewLine, OrderChange, PropertyChange, Resolved, ResolvedLine, Snapshot, Value};
+use crate::model::{
+    Action, LineChange, NewLine, NewRow, OrderChange, PropertyChange, Resolved, ResolvedLine, Snapshot, Value,
+};
 
 /// The distance between the sequences of two lines, as BC itself numbers them.
 const SEQUENCE_STEP: i64 = 10_000;
 
-/// The action for a record that BC has no row of yet.
+/// The row for a record that BC has none of yet.
 #[must_use]
-pub fn create(wanted: &Resolved) -> Action {
+pub fn create(wanted: &Resolved) -> NewRow {
     let properties = wanted.properties.iter().chain(&wanted.create_only).cloned().collect();
     let lines = wanted.lines.as_ref().map(|lines| {
         let new = |(line, sequence): (&ResolvedLine, i64)| NewLine {
@@ -21,7 +23,7 @@ pub fn create(wanted: &Resolved) -> Action {
         };
         lines.iter().zip((1..).map(|place| place * SEQUENCE_STEP)).map(new).collect()
     });
-    Action::Create { properties, lines }
+    NewRow { properties, lines }
 }
 
 /// The action for a record that is linked. `highest_sequence` is the highest that the document's lines have in BC,
@@ -52,18 +54,15 @@ fn line_changes(wanted: &[ResolvedLine], last: &Snapshot, highest_sequence: i64)
     let mut next = last.lines.iter().map(|line| line.sequence).fold(highest_sequence, i64::max) + SEQUENCE_STEP;
     let mut actions = Vec::new();
     for line in wanted {
-        match last.lines.iter().find(|known| known.key == line.key) {
-            Some(known) => {
-                let changes = changes(&line.properties, &known.sent);
-                if !changes.is_empty() {
-                    actions.push(LineChange::Change { key: line.key.clone(), sequence: known.sequence, changes });
-                }
+        if let Some(known) = last.lines.iter().find(|known| known.key == line.key) {
+            let changes = changes(&line.properties, &known.sent);
+            if !changes.is_empty() {
+                actions.push(LineChange::Change { key: line.key.clone(), sequence: known.sequence, changes });
             }
-            None => {
-                let properties = line.properties.clone();
-                actions.push(LineChange::Add(NewLine { key: line.key.clone(), sequence: next, properties }));
-                next += SEQUENCE_STEP;
-            }
+        } else {
+            let properties = line.properties.clone();
+            actions.push(LineChange::Add(NewLine { key: line.key.clone(), sequence: next, properties }));
+            next += SEQUENCE_STEP;
         }
     }
     for known in &last.lines {
@@ -125,7 +124,7 @@ mod tests {
             create_only: values(&[("salesperson", "WEB")]),
             lines: Some(vec![line("b", &[]), line("a", &[])]),
         };
-        let Action::Create { properties, lines } = create(&wanted) else { panic!("a create") };
+        let NewRow { properties, lines } = create(&wanted);
         assert_eq!(properties.len(), 2);
         let sequences: Vec<_> = lines.unwrap().into_iter().map(|line| (line.key, line.sequence)).collect();
         assert_eq!(sequences, [("b".to_owned(), 10_000), ("a".to_owned(), 20_000)]);

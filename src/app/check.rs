@@ -80,7 +80,10 @@ fn columns(config: &Config, job: &Job, mapping: &Mapping, found: &mut Vec<Proble
         },
         _ => Vec::new(),
     };
-    found.extend(mapping.check_columns(&columns, &lines).iter().map(|error| problem(config, job, error)));
+    for error in mapping.check_columns(&columns, &lines) {
+        let given = if matches!(error.place, Place::LinesField(_) | Place::LinesKey) { &lines } else { &columns };
+        found.push(problem(config, job, &error).allowed(format!("the query gives {}", given.join(", "))));
+    }
     let cursor = job.stream.cursor.as_ref().map(|cursor| &cursor.column);
     for (setting, column) in [("key", Some(&job.stream.key)), ("cursor", cursor)] {
         let Some(column) = column.filter(|column| !columns.contains(&column.value)) else { continue };
@@ -110,7 +113,8 @@ fn names(config: &Config, job: &Job, mapping: &Mapping, found: &mut Vec<Problem>
     for used in mapping.jobs() {
         let jobs = || config.jobs.iter().map(|job| job.name.value.as_str());
         if !jobs().any(|name| name == used.name) {
-            report(used, format!("there is no job `{}` to link to", used.name), closest(&used.name, jobs()));
+            let message = format!("there is no job `{}` to link to; there is {}", used.name, config.job_names());
+            report(used, message, closest(&used.name, jobs()));
         }
     }
     for used in mapping.lookups() {

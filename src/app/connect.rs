@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, ConnectError};
+use crate::apply::Outlet;
 use crate::bc::{Api, Connection, Reader, Writer};
-use crate::config::{self, REQUEST_TIMEOUT, SignIn};
-use crate::http::{
-    AppRegistration, Budget, ClientOptions, Credential, HttpClient, Origin, RetryPolicy, Session, TokenSource,
-};
+use crate::config::{self, REQUEST_TIMEOUT, SecretError, SignIn};
+use crate::http::{AppRegistration, Budget, ClientOptions, Credential, HttpClient, Origin, Session, TokenSource};
 use crate::ledger::{Binding, Ledger};
+use crate::model::RetryPolicy;
 use crate::sync::Target;
 
 impl App<'_> {
@@ -45,12 +45,10 @@ impl App<'_> {
             id,
             company: binding.company_id,
             local_currency: binding.local_currency,
-            reader,
-            writer,
+            // While one envelope is being settled, the next one can already be with Business Central.
+            outlet: Outlet { reader, writer, lanes: concurrency * 2 },
             settle_window: target.settle_window,
             batch_size: target.limits.batch_size as usize,
-            // While one envelope is being settled, the next one can already be with Business Central.
-            lanes: concurrency * 2,
         })
     }
 
@@ -62,7 +60,7 @@ impl App<'_> {
         let secret = |secret: &config::SecretRef| {
             secret
                 .resolve(self.environment)
-                .map_err(|cause| ConnectError::Secret { target: name(), cause: cause.to_string() })
+                .map_err(|cause| ConnectError::Secret { target: name(), cause: told(&cause) })
         };
         let credential = match &target.sign_in {
             SignIn::Secret(reference) => Credential::Secret(secret(&reference.value)?),
@@ -94,6 +92,11 @@ impl App<'_> {
         let api = Api::new(target.base_url.clone(), &target.tenant.value, &target.environment.value);
         Ok(Connection::new(session, api, self.clock.clone(), limits.batch_cost, REQUEST_TIMEOUT))
     }
+}
+
+/// Why a secret cannot be had, with what to do about it.
+pub(super) fn told(cause: &SecretError) -> String {
+    cause.hint().map_or_else(|| cause.to_string(), |hint| format!("{cause}; {hint}"))
 }
 
 /// How patiently to repeat, as configured.

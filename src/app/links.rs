@@ -5,11 +5,11 @@ use std::io::{Read, Write};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{App, ConnectError};
+use super::{App, AppError, ConnectError, result_of};
 use crate::bc::Query;
 use crate::ledger::{ImportedLink, Ledger, LedgerError};
 use crate::mapping::Mapping;
-use crate::model::Value;
+use crate::model::{RunResult, Value};
 use crate::schema;
 
 /// Why links could not be imported or exported. Nothing was stored.
@@ -37,7 +37,25 @@ pub enum LinksError {
     Bc(#[from] crate::bc::Failure),
     /// The ledger.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(#[from] AppError),
+}
+
+impl From<LedgerError> for LinksError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+impl LinksError {
+    /// As what kind of failure a run would record this.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        match self {
+            Self::Connect(cause) => cause.result(),
+            Self::Bc(failure) => result_of(failure),
+            Self::Line { .. } | Self::Csv(_) | Self::NoJob(_) | Self::Ledger(_) => RunResult::Refused,
+        }
+    }
 }
 
 /// Writes the links of `job`, or of all jobs, as CSV with the columns job, key, number, id. Gives their number.
@@ -87,7 +105,7 @@ pub async fn import_links(
     let query = Query { company: &target.company, entity: &entity, select: &select, expand: None };
     let normal = |text: &str| if by_id { text.to_ascii_lowercase() } else { schema::code(text) };
     let values: Vec<_> = wanted.iter().map(|wanted| Value::Str(normal(&wanted.row))).collect();
-    let rows = target.reader.find(query, property, &values, by_id).await?;
+    let rows = target.outlet.reader.find(query, property, &values, by_id).await?;
     let found: HashMap<String, _> = rows.into_iter().map(|row| (normal(row.text(property)), row)).collect();
 
     let mut links = Vec::with_capacity(wanted.len());

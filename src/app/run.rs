@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::connect::policy;
+use super::connect::{policy, told};
 use super::{App, AppError, ConnectError};
 use crate::apply::CheckTotal;
 use crate::config::{self, Job, LinesOrigin, SourceKind};
-use crate::ledger::{Ledger, RunResult};
+use crate::ledger::Ledger;
 use crate::mapping::Mapping;
-use crate::model::{EntityName, OnConflict};
+use crate::model::{EntityName, OnConflict, Progress, RunResult};
+use crate::schema::closest;
 use crate::source::{CursorSpec, LinesSpec, Overlap, SqlSource, StreamSpec};
-use crate::sync::{JobSpec, Pass, Progress, Report, Target};
+use crate::sync::{JobSpec, Pass, Report, Target};
 
 /// Records in a page of a read.
 const PAGE: usize = 1_000;
@@ -73,7 +74,8 @@ pub async fn run(
                 Some(target) => app.connect(target, &ledger, &options.cancel).await,
                 None => continue,
             };
-            targets.insert(&job.target, connected.map_err(|cause| failure(&cause)));
+            let failure = |cause: ConnectError| JobFailure { result: cause.result(), message: cause.to_string() };
+            targets.insert(&job.target, connected.map_err(failure));
         }
         let Some(target) = targets.get(job.target.as_str()) else { continue };
         let outcome = match target {
@@ -99,8 +101,11 @@ fn select<'c>(config: &'c config::Config, names: &[String]) -> Result<Vec<&'c Jo
             Some(job) if job.enabled => {}
             Some(_) => return Err(AppError::Disabled { name: name.clone() }),
             None => {
-                let known: Vec<_> = config.jobs.iter().map(|job| format!("`{}`", job.name.value)).collect();
-                return Err(AppError::NoJob { name: name.clone(), known: known.join(", ") });
+                let known = match closest(name, config.jobs.iter().map(|job| job.name.value.as_str())) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("the configuration has {}", config.job_names()),
+                };
+                return Err(AppError::NoJob { name: name.clone(), known });
             }
         }
     }
@@ -141,7 +146,7 @@ fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {
     let source =
         app.config.source(&job.source.value).ok_or_else(|| format!("there is no source {}", job.source.value))?;
     let url = |secret: &config::Located<config::SecretRef>| {
-        secret.value.resolve(app.environment).map_err(|cause| format!("source {}: {cause}", source.name.value))
+        secret.value.resolve(app.environment).map_err(|cause| format!("source {}: {}", source.name.value, told(&cause)))
     };
     let source = match &source.kind {
         SourceKind::Sqlite(path) => SqlSource::Sqlite { path: path.value.clone() },
@@ -191,14 +196,4 @@ fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {
         timezone: job.timezone,
         retry: policy(&job.retry),
     })
-}
-
-fn failure(cause: &ConnectError) -> JobFailure {
-    let result = match cause {
-        ConnectError::Bc(crate::bc::Failure::Cancelled) => RunResult::Interrupted,
-        ConnectError::Bc(failure) if failure.is_denied() => RunResult::Denied,
-        ConnectError::Bc(_) => RunResult::Failed,
-        _ => RunResult::Refused,
-    };
-    JobFailure { result, message: cause.to_string() }
 }

@@ -1,6 +1,6 @@
 //! Comparing what we want with what BC holds: on adoption, and when a row changed under our hands.
 
-use super::ApplyJob;
+use super::job::ApplyJob;
 use crate::bc::Row;
 use crate::ledger::FieldChange;
 use crate::model::{LinkedLine, OnConflict, PropertyChange, ResolvedLine, Snapshot, Value, Values};

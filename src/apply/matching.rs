@@ -81,7 +81,7 @@ impl Applier<'_> {
             values.extend(one.values.first().cloned());
         }
         let query = Query { company: &self.job.company, entity, select: &[], expand };
-        self.reader.find(query, property, &values, guid).await
+        self.outlet.reader.find(query, property, &values, guid).await
     }
 
     fn is_of(&self, sought: &Sought, row: &Row) -> bool {

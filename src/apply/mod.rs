@@ -4,12 +4,15 @@
 //! looked for; what differs becomes an operation; token and permit are taken; the intent is committed; the request
 //! leaves, once; each operation's own answer is read; link, change and removal of intent and outbox row are one
 //! transaction. Whenever bytes of a write left us and no trustworthy answer came back, the outcome is *open*: it is
-//! found out by reading ([`recover`]), never by repeating.
+//! found out by reading, never by repeating.
 //!
 //! A record that cannot be written stops itself and no other. A refusal that concerns all (credentials, permission)
 //! stops the job.
 
+mod adopt;
+mod candidate;
 mod compare;
+mod error;
 mod job;
 mod matching;
 mod operation;
@@ -17,12 +20,14 @@ mod order;
 mod outcome;
 mod pace;
 mod prepare;
+mod reasons;
 mod recover;
 mod recreated;
 mod references;
 mod round;
 mod send;
 
+pub use error::ApplyError;
 pub use job::{ApplyJob, CheckTotal};
 
 use std::sync::Mutex;
@@ -31,21 +36,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::bc::{Failure, Reader, Writer};
-use crate::http::{Delays, RetryPolicy};
-use crate::ledger::{Ledger, LedgerError, RunId};
-use crate::model::{Counters, Outcome, RecordState};
+use crate::ledger::{Ledger, RunId};
+use crate::model::{Counters, Outcome, RecordState, RetryPolicy};
 use references::Lookups;
 use round::{Again, Round};
 
-/// Why a job's pass over the outbox ended early. What was settled before stays settled.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The ledger failed.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// BC failed or refuses.
-    #[error(transparent)]
-    Bc(#[from] Failure),
+/// Where the writes of a target's jobs go.
+#[derive(Clone)]
+pub struct Outlet {
+    /// Reads the company.
+    pub reader: Reader,
+    /// Writes to it.
+    pub writer: Writer,
+    /// How many envelopes may be on their way or being settled at once.
+    pub lanes: usize,
 }
 
 /// Applies the outbox of one job.
@@ -54,14 +58,10 @@ pub struct Applier<'a> {
     pub job: ApplyJob,
     /// The ledger.
     pub ledger: &'a Ledger,
-    /// Reads BC.
-    pub reader: Reader,
-    /// Writes to BC.
-    pub writer: Writer,
+    /// Where it goes.
+    pub outlet: &'a Outlet,
     /// How often what may pass is tried again within this run.
     pub retry: RetryPolicy,
-    /// How many envelopes may be on their way or being settled at once.
-    pub lanes: usize,
     /// Asks to stop: nothing new is begun, what was sent is seen to its end.
     pub cancel: CancellationToken,
     /// Told each time with how many records have been settled.
@@ -92,7 +92,7 @@ impl Applier<'_> {
     }
 
     async fn rounds(&self, run: RunId, round: &Mutex<Round>, lookups: &mut Lookups) -> Result<(), ApplyError> {
-        let mut delays = Delays::new(&self.retry);
+        let mut delays = self.outlet.writer.delays(&self.retry);
         loop {
             self.recover(run, round).await?;
             self.drain(run, round, lookups).await?;

@@ -3,8 +3,16 @@
 use tokio::time::Instant;
 
 use crate::bc::Operation;
-use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow};
-use crate::model::{Fingerprint, NewLine, Outcome, Snapshot, Value, Values};
+use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
+use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Value, Values};
+
+/// What becomes of a row of the outbox.
+pub(super) enum Prepared {
+    /// It is sent.
+    Write(Box<Write>),
+    /// It is settled without sending anything.
+    Settled(Box<Settlement>),
+}
 
 /// A record of the outbox with what its write needs.
 #[derive(Debug, Clone)]
@@ -24,6 +32,8 @@ pub(super) struct Write {
     /// What the link will hold once BC has done it. `answered` comes with the answer; until then it is what BC holds
     /// before, by which a lost request that was done is told from one that was not.
     pub(super) snapshot: Snapshot,
+    /// What an earlier request under the same etag, whose answer was lost, would leave.
+    pub(super) earlier: Option<Snapshot>,
     /// What the history will say of each property.
     pub(super) fields: Vec<FieldChange>,
 }
@@ -81,6 +91,7 @@ impl Write {
             total: row.draft.total.clone(),
             what,
             snapshot,
+            earlier: None,
             fields,
         }
     }
@@ -101,6 +112,7 @@ impl Write {
             draft: self.draft,
             match_value: self.match_value.clone(),
             snapshot: self.snapshot.clone(),
+            earlier: self.earlier.clone(),
             total: self.total.clone(),
             partial: matches!(self.what, What::Order { partial: true, .. }),
         }
@@ -128,4 +140,14 @@ impl Write {
 /// `values` as a JSON object, in their order.
 pub(super) fn object(values: &[(String, Value)]) -> Value {
     Value::Map(values.to_vec())
+}
+
+/// `changes` as the history tells them.
+pub(super) fn field_changes(changes: &[PropertyChange]) -> Vec<FieldChange> {
+    let field = |change: &PropertyChange| FieldChange {
+        property: change.name.clone(),
+        old: change.old.clone(),
+        new: Some(change.new.clone()),
+    };
+    changes.iter().map(field).collect()
 }

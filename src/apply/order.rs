@@ -4,11 +4,12 @@
 //! cannot take effect after another one did: of a lost batch and its successor only one can win. Lines that we never
 //! wrote are never touched.
 
+use super::Applier;
 use super::compare::{self, ThreeWay};
-use super::operation::{What, Write, object};
-use super::prepare::{KEPT, Prepared, field_changes};
+use super::job::ApplyJob;
+use super::operation::{Prepared, What, Write, field_changes, object};
+use super::reasons::KEPT;
 use super::round::Note;
-use super::{Applier, ApplyJob};
 use crate::bc::{Operation, Row};
 use crate::ledger::{FieldChange, History, Link, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{

@@ -5,11 +5,13 @@ use std::sync::Mutex;
 use rust_decimal::Decimal;
 use tracing::warn;
 
+use super::Applier;
 use super::compare;
+use super::error::ApplyError;
 use super::operation::{What, Write};
-use super::prepare::Prepared;
+use super::reasons::reason_of;
+use super::recreated;
 use super::round::{Again, Note, QUICK_TRIES, Round, lock};
-use super::{Applier, ApplyError, recreated};
 use crate::bc::{BcError, Failure, Part, Row, Sent};
 use crate::ledger::{FieldChange, History, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{ErrorClass, Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
@@ -73,7 +75,7 @@ impl Applier<'_> {
     fn denied(&self, error: BcError) -> Failure {
         Failure::Denied {
             what: format!("writing {}", self.job.entity),
-            error,
+            error: Box::new(error),
             fix: "The application may not write this entity: give it the permission sets for its page and tables on \
                   Business Central's page `Microsoft Entra applications`"
                 .to_owned(),
@@ -296,32 +298,4 @@ fn linked_id(settlement: &Settlement) -> Option<&str> {
         }
         _ => None,
     }
-}
-
-/// BC's words as the ledger keeps them. The two refusals that nearly every new set-up meets get their fix.
-pub(super) fn reason_of(refusal: &BcError) -> Reason {
-    let hint = if refusal.message.contains("Posting Group must have a value") {
-        ". Rows made through the API get posting groups only from a template: in Business Central open `API Setup` and \
-         choose a template for the table, and fill in the rows that exist already"
-    } else if refusal.message.contains("activate Manual Nos.") {
-        ". Switch on `Manual Nos.` for that number series, or leave `number` out of the mapping"
-    } else {
-        ""
-    };
-    Reason {
-        text: format!("{refusal}{hint}"),
-        code: Some(refusal.code.clone()).filter(|code| !code.is_empty()),
-        correlation_id: refusal.correlation_id.clone(),
-    }
-}
-
-/// What becomes of a document whose transaction BC refused, once its row was found untouched.
-pub(super) fn refused(key: &str, fingerprint: Fingerprint, refusal: &BcError) -> Prepared {
-    let state = match refusal.class {
-        ErrorClass::Locked => RecordState::Locked,
-        ErrorClass::MissingRelation => RecordState::Waiting,
-        ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => RecordState::Pending,
-        _ => RecordState::Quarantined,
-    };
-    Prepared::Settled(Box::new(Settlement::left(key, fingerprint, state, reason_of(refusal))))
 }

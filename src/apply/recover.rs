@@ -9,13 +9,14 @@ use std::sync::Mutex;
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
+use super::Applier;
 use super::compare;
+use super::error::ApplyError;
 use super::matching::{Found, Sought};
-use super::round::{Note, Round, lock};
-use super::{Applier, ApplyError};
+use super::round::{Note, Released, Round, lock};
 use crate::bc::Row;
 use crate::ledger::{History, Intent, IntentKind, Reason, RunId, SettledLink, Settlement};
-use crate::model::{Outcome, RecordState, Snapshot, Value};
+use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
 use crate::schema::Kind;
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
@@ -55,7 +56,7 @@ impl Applier<'_> {
         }
         info!(job = %self.job.name, records = intents.len(), "finding out what became of requests without an answer");
         // The look-ups below begin now: what BC's clock said until here is earlier than their answers.
-        let as_of = self.reader.connection().newest_date();
+        let as_of = self.outlet.reader.connection().newest_date();
         let (creates, changes): (Vec<_>, Vec<_>) =
             intents.into_iter().partition(|intent| intent.noted.kind == IntentKind::Create);
         let sought: Vec<_> = creates.iter().map(|intent| self.sought(intent)).collect();
@@ -144,9 +145,20 @@ impl Applier<'_> {
                 Resolved::Released(Self::ours(intent))
             };
         }
-        if self.left_a_trace(&intent.noted.snapshot, row) {
+        let noted = &intent.noted;
+        let last = self.left_a_trace(&noted.snapshot, row);
+        if let Some(earlier) = noted.earlier.as_ref().filter(|earlier| self.left_a_trace(earlier, row))
+            && !(last && self.agreement(&noted.snapshot, row) >= self.agreement(earlier, row))
+        {
+            // What the earlier one left is known now; what this one was to change is sent anew.
+            let mut settlement = self.done(intent, row, Outcome::Updated);
+            let link = self.link_update(row, earlier, noted.draft, noted.match_value.clone(), &[]);
+            settlement.link = Some(SettledLink::Current(link));
+            return Resolved::Step(Box::new(settlement));
+        }
+        if last {
             let settlement = Box::new(self.done(intent, row, Outcome::Updated));
-            return if intent.noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) };
+            return if noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) };
         }
         Resolved::Undone { repeated: false, note: Self::ours(intent) }
     }
@@ -175,6 +187,17 @@ impl Applier<'_> {
                         is(sent) && before.is_some_and(|(_, before)| !is(before))
                     })
             })
+    }
+
+    /// How much of `snapshot` is in `row`.
+    fn agreement(&self, snapshot: &Snapshot, row: &Row) -> usize {
+        let rows = compare::document_lines(&self.job, row);
+        let of_line = |line: &LinkedLine| {
+            let Some(row) = compare::find_line(&self.job, line, &rows) else { return 0 };
+            line.sent.iter().filter(|(name, value)| self.job.same_in_line(name, value, row.get(name))).count()
+        };
+        let header = snapshot.sent.iter().filter(|(name, value)| self.job.same(name, value, row.get(name))).count();
+        header + snapshot.lines.iter().map(of_line).sum::<usize>()
     }
 
     /// The settlement of a request that was found done: with the intent's own copy of everything, since the outbox may
@@ -221,9 +244,13 @@ impl Applier<'_> {
             }
             Resolved::Released(note) => {
                 self.ledger.release_intents(self.job.id, &[key]).await?;
-                let until = self.until(intent);
+                let released = Released {
+                    etag: intent.noted.base_etag.clone(),
+                    snapshot: intent.noted.snapshot.clone(),
+                    until: self.until(intent),
+                };
                 let mut round = lock(round);
-                round.released.insert(key.to_owned(), until);
+                round.released.insert(key.to_owned(), released);
                 *round.note_mut(key) = note;
                 round.take_up(key);
             }
@@ -257,7 +284,7 @@ impl Applier<'_> {
 
     /// The end of the window on BC's clock. Without an offset of the two clocks ours stands in; BC's are well kept.
     fn window_ends(&self, intent: &Intent) -> DateTime<Utc> {
-        let ahead = intent.clock_ahead.or_else(|| self.reader.connection().clock_ahead()).unwrap_or(0);
+        let ahead = intent.clock_ahead.or_else(|| self.outlet.reader.connection().clock_ahead()).unwrap_or(0);
         let window = TimeDelta::from_std(self.job.settle_window).unwrap_or(TimeDelta::MAX);
         intent.sent_at + TimeDelta::milliseconds(ahead) + window + CLOCK_SLACK
     }

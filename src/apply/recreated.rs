@@ -4,7 +4,8 @@
 //! They stay in their order, those of other people among them. Ours are found by their place in it; where that cannot
 //! be told, by sequence and item, and never by guessing.
 
-use super::{ApplyJob, compare};
+use super::compare;
+use super::job::ApplyJob;
 use crate::bc::Row;
 use crate::model::{LinkedLine, Value};
 

@@ -10,7 +10,7 @@ use crate::ledger::{Ledger, LedgerError, OutboxRow};
 use crate::model::{EntityName, Reference, Value};
 use crate::schema;
 
-use super::ApplyError;
+use super::error::ApplyError;
 
 /// How many codes are remembered. A run over more distinct ones asks again for those it forgot.
 const REMEMBERED: usize = 50_000;
@@ -100,14 +100,4 @@ impl Lookups {
         }
         Ok(())
     }
-}
-
-/// What a record waits for, in words: one line for each missing record or code.
-pub(super) fn waits_for(missing: &[Reference]) -> String {
-    let words = |reference: &Reference| match reference {
-        Reference::Link { job, key } => format!("record {key} of job {job}, which is not in Business Central yet"),
-        Reference::Lookup { set, code } => format!("`{code}`, which Business Central does not have among its {set}"),
-    };
-    let list: Vec<_> = missing.iter().map(words).collect();
-    format!("waits for {}", list.join(" and for "))
 }

@@ -28,11 +28,21 @@ pub(super) struct Round {
     notes: HashMap<String, Note>,
     /// Records whose outcome is open and cannot be told yet.
     pub(super) open: HashSet<String>,
-    /// Records that may be sent again under the same etag, with words on how long their earlier request may still take
-    /// effect. Their intents outlive everything but an answer.
-    pub(super) released: HashMap<String, String>,
+    /// Records that may be sent again under the same etag. Their intents outlive everything but an answer.
+    pub(super) released: HashMap<String, Released>,
     /// Records that were taken up too often; the next run tries them again.
     given_up: HashSet<String>,
+}
+
+/// A request that BC has not done so far, and that may still take effect.
+#[derive(Debug, Clone)]
+pub(super) struct Released {
+    /// The etag it was sent with. A row that has another one by now has to be found out about again.
+    pub(super) etag: Option<String>,
+    /// What it would leave.
+    pub(super) snapshot: Snapshot,
+    /// How long, in words.
+    pub(super) until: String,
 }
 
 /// Why a record is taken up again.
@@ -63,6 +73,11 @@ impl Round {
     /// Whether the record `key` is taken up in this round.
     pub(super) fn takes(&self, key: &str) -> bool {
         !self.narrowed || self.current.contains(key)
+    }
+
+    /// Whether a request that was still open a moment ago may be why the record's row has this etag.
+    pub(super) fn has_moved_on(&self, key: &str, etag: &str) -> bool {
+        self.released.get(key).is_some_and(|released| released.etag.as_deref() != Some(etag))
     }
 
     /// What is known of the record.

@@ -10,15 +10,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::Applier;
+use super::error::ApplyError;
 use super::matching::{Found, Sought};
-use super::operation::{What, Write, object};
+use super::operation::{Prepared, What, Write, object};
 use super::pace::Pace;
-use super::prepare::Prepared;
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
-use super::{Applier, ApplyError};
 use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
-use crate::http::Delays;
 use crate::ledger::{Reason, RunId, Settlement};
 use crate::model::{Outcome, RecordState, Value};
 
@@ -67,7 +66,8 @@ impl Applier<'_> {
             for prepared in self.prepare(rows, round, lookups).await? {
                 match prepared {
                     Prepared::Settled(settlement) => settlements.push(with_open_intent(*settlement, &lock(round))),
-                    Prepared::Write(write) => {
+                    Prepared::Write(mut write) => {
+                        write.earlier = lock(round).released.get(&write.key).map(|released| released.snapshot.clone());
                         let alone = matches!(write.what, What::Order { .. });
                         let full = {
                             let pace = pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -125,7 +125,7 @@ impl Applier<'_> {
         let mut failed = None;
         while more || !under_way.is_empty() {
             tokio::select! {
-                envelope = envelopes.recv(), if more && under_way.len() < self.lanes => match envelope {
+                envelope = envelopes.recv(), if more && under_way.len() < self.outlet.lanes => match envelope {
                     Some(writes) => under_way.push(self.send_envelope(run, round, pace, writes)),
                     None => more = false,
                 },
@@ -166,19 +166,19 @@ impl Applier<'_> {
         writes: &mut Vec<Write>,
     ) -> Result<(), ApplyError> {
         let route = ApiRoute::of(&self.job.entity);
-        let mut delays = Delays::new(&self.retry);
+        let mut delays = self.outlet.writer.delays(&self.retry);
         loop {
-            let slot = self.writer.ready().await?;
+            let slot = self.outlet.writer.ready().await?;
             self.renew_proofs(round, writes).await?;
             if writes.is_empty() {
                 return Ok(());
             }
             let intents: Vec<_> = writes.iter().map(Write::intent).collect();
-            self.ledger.note_intents(self.job.id, run, &intents, self.writer.clock_ahead()).await?;
+            self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
             let operations: Vec<_> = writes.iter().flat_map(|write| self.operations(write)).collect();
             let single = matches!(writes.as_slice(), [Write { what: What::Order { .. }, .. }]);
             let mode = if single { Mode::Snapshot } else { Mode::Independent };
-            let answer = self.writer.send(slot, &route, &operations, mode).await;
+            let answer = self.outlet.writer.send(slot, &route, &operations, mode).await;
             let keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
             match answer {
                 Answer::Parts { parts, elapsed } => {
@@ -321,11 +321,11 @@ impl Applier<'_> {
 /// What is settled without sending anything tells nothing of a request that is still open. Where nothing that competes
 /// with that request has to be sent, the record waits until it can no longer take effect.
 fn with_open_intent(settlement: Settlement, round: &Round) -> Settlement {
-    let Some(until) = round.released.get(&settlement.key) else { return settlement };
+    let Some(released) = round.released.get(&settlement.key) else { return settlement };
     if matches!(settlement.outcome, Outcome::Left(_)) {
         return Settlement { open: true, ..settlement };
     }
-    let reason = Reason::new(until.as_str());
+    let reason = Reason::new(released.until.as_str());
     let pending = Settlement::left(&settlement.key, settlement.fingerprint, RecordState::Pending, reason);
     Settlement { open: true, ..pending }
 }

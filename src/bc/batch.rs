@@ -1,4 +1,4 @@
-//! The JSON `$batch` envelope. Limits and modes: BC documentation, "Using OData batch".
+//! The JSON `$batch` envelope. Limits and modes: BC documentation, "Using `OData` batch".
 
 use std::collections::HashMap;
 

@@ -2,7 +2,7 @@
 //!
 //! The decision table of the program: keyed by what was sent, then BC's code, then the status, then the text where one
 //! code carries opposite meanings (`Internal_ServerError` is a missing permission as well as a deadlock).
-//! Codes: BC documentation, "OData error codes"; statuses: the pages on operational limits and error handling.
+//! Codes: BC documentation, "`OData` error codes"; statuses: the pages on operational limits and error handling.
 
 use serde::Deserialize;
 
@@ -40,7 +40,8 @@ impl std::fmt::Display for BcError {
         if self.message.is_empty() {
             write!(formatter, "Business Central answered with status {}", self.status)
         } else {
-            write!(formatter, "Business Central answered: {}", self.message)
+            // Most of its sentences end in a full stop; what follows ours is for the caller to say.
+            write!(formatter, "Business Central answered: {}", self.message.trim_end_matches('.'))
         }
     }
 }
@@ -50,14 +51,14 @@ impl std::fmt::Display for BcError {
 pub enum Failure {
     /// Signing in to Entra ID failed.
     #[error(transparent)]
-    Auth(#[from] AuthError),
+    Auth(Box<AuthError>),
     /// BC refuses: set-up, permission, address.
-    #[error("{what}: {error}. {fix}")]
+    #[error("{what}: {error}. {fix}{}", support(error))]
     Denied {
         /// What was asked for.
         what: String,
         /// What BC answered.
-        error: BcError,
+        error: Box<BcError>,
         /// What a person can do.
         fix: String,
     },
@@ -70,7 +71,10 @@ pub enum Failure {
         cause: String,
     },
     /// BC's answer cannot be understood.
-    #[error("{what}: Business Central's answer cannot be understood: {cause}")]
+    #[error(
+        "{what}: the answer cannot be understood ({cause}). When this recurs, check that `base_url` is Business Central's \
+         and that no proxy changes what it answers"
+    )]
     Malformed {
         /// What was asked for.
         what: String,
@@ -78,7 +82,10 @@ pub enum Failure {
         cause: String,
     },
     /// The company is not in this environment.
-    #[error("there is no company `{wanted}` in {api}; it has: {found}. Put `company` of the target right")]
+    #[error(
+        "there is no company `{wanted}` in {api}; the application sees {found}. Put `company` of the target right, or \
+         let the application into that company"
+    )]
     NoCompany {
         /// As configured.
         wanted: String,
@@ -92,25 +99,39 @@ pub enum Failure {
     Cancelled,
 }
 
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(Box::new(error))
+    }
+}
+
 impl Failure {
-    /// Whether only a person can mend this.
+    /// Whether credentials, consent, permissions or addresses are not what Business Central or Entra ID want.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         match self {
-            Self::Denied { .. } | Self::NoCompany { .. } => true,
+            Self::Denied { .. } => true,
             Self::Auth(error) => error.kind == AuthErrorKind::Permanent,
-            Self::Unavailable { .. } | Self::Malformed { .. } | Self::Cancelled => false,
+            Self::Unavailable { .. } | Self::Malformed { .. } | Self::NoCompany { .. } | Self::Cancelled => false,
         }
     }
 
     /// What a [`ReadError`] about `what` means.
     pub(super) fn from_read(error: ReadError, what: &str) -> Self {
         match error {
-            ReadError::Auth(error) => Self::Auth(error),
+            ReadError::Auth(error) => error.into(),
             ReadError::Cancelled => Self::Cancelled,
-            other => Self::Unavailable { what: what.to_owned(), cause: other.to_string() },
+            ReadError::Send(error) => Self::Unavailable { what: what.to_owned(), cause: error.to_string() },
         }
     }
+}
+
+/// What Microsoft's support asks for, when BC said it.
+fn support(error: &BcError) -> String {
+    let known = [("code", Some(error.code.as_str())), ("correlation id", error.correlation_id.as_deref())];
+    let known = known.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
+    let known: Vec<_> = known.map(|(name, value)| format!("{name} {value}")).collect();
+    if known.is_empty() { String::new() } else { format!(". For Microsoft's support: {}", known.join(", ")) }
 }
 
 #[derive(Deserialize)]
@@ -198,12 +219,10 @@ pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClas
 fn by_status(sent: Sent, status: u16, code: &str) -> ErrorClass {
     let rejected = code == "Unknown" || code.starts_with("BadRequest") || code.starts_with("Application_");
     match status {
-        401 | 403 | 405 | 415 | 501 => ErrorClass::Denied,
         404 if sent == Sent::Change => ErrorClass::Gone,
-        404 => ErrorClass::Denied,
+        401 | 403 | 404 | 405 | 415 | 501 => ErrorClass::Denied,
         412 => ErrorClass::Stale,
-        413 => ErrorClass::TooBig,
-        408 | 504 => ErrorClass::TooBig,
+        408 | 413 | 504 => ErrorClass::TooBig,
         503 => ErrorClass::Throttled,
         500..=599 => ErrorClass::Transient,
         400..=499 if rejected => ErrorClass::Rejected,

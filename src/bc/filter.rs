@@ -29,7 +29,7 @@ const QUERY: &AsciiSet = &CONTROLS
     .add(b'^')
     .add(b'`');
 
-/// `value` as an OData literal. GUIDs stand bare, texts in quotes; `guid` says which a text is.
+/// `value` as an `OData` literal. GUIDs stand bare, texts in quotes; `guid` says which a text is.
 pub(super) fn literal(value: &Value, guid: bool) -> String {
     match value {
         Value::Str(text) if guid => text.clone(),

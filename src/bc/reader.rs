@@ -12,8 +12,8 @@ use super::connection::Connection;
 use super::error::{BcError, Failure, Sent};
 use super::filter;
 use super::row::Row;
-use crate::http::{Effect, RetryPolicy};
-use crate::model::{EntityName, ErrorClass, Value};
+use crate::http::Effect;
+use crate::model::{EntityName, ErrorClass, RetryPolicy, Value};
 
 /// A company of the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Reader {
         Err(Failure::NoCompany {
             wanted: wanted.to_owned(),
             api: self.connection.api.to_string(),
-            found: if found.is_empty() { "none".to_owned() } else { found.join(", ") },
+            found: if found.is_empty() { "none".to_owned() } else { format!("only {}", found.join(", ")) },
         })
     }
 
@@ -213,7 +213,7 @@ impl Reader {
             }
             _ => {
                 let fix = advice(&error, &self.connection).await;
-                Failure::Denied { what: what.to_owned(), error, fix }
+                Failure::Denied { what: what.to_owned(), error: Box::new(error), fix }
             }
         }
     }
@@ -248,7 +248,7 @@ pub(super) async fn advice(error: &BcError, connection: &Connection) -> String {
              Central's page `Microsoft Entra applications`"
                 .to_owned()
         }
-        _ => "Put the configuration right, or ask Business Central's administrator with the correlation id".to_owned(),
+        _ => "Put the configuration right, or ask the administrator of Business Central".to_owned(),
     }
 }
 

@@ -10,8 +10,8 @@ use super::batch::{self, MAX_OPERATIONS, Operation, Part};
 use super::connection::Connection;
 use super::error::{BcError, Failure, Sent};
 use super::reader::advice;
-use crate::http::{Effect, ReadyError, Slot};
-use crate::model::ErrorClass;
+use crate::http::{Delays, Effect, ReadyError, Slot};
+use crate::model::{ErrorClass, RetryPolicy};
 
 /// How the operations of an envelope hang together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +65,15 @@ impl Writer {
     /// Waits for a token and a permit: what has to be in hand before an intent is written.
     pub async fn ready(&self) -> Result<Slot, Failure> {
         self.connection.session.ready(self.connection.batch_cost, &self.cancel).await.map_err(|error| match error {
-            ReadyError::Auth(error) => Failure::Auth(error),
+            ReadyError::Auth(error) => error.into(),
             ReadyError::Cancelled => Failure::Cancelled,
         })
+    }
+
+    /// The delays between attempts that `policy` allows.
+    #[must_use]
+    pub fn delays(&self, policy: &RetryPolicy) -> Delays {
+        Delays::new(policy)
     }
 
     /// By how many milliseconds BC's clock was ahead of ours at its newest answer.
@@ -106,7 +112,7 @@ impl Writer {
             ErrorClass::TooBig => Answer::TooBig,
             _ => {
                 let fix = advice(&error, &self.connection).await;
-                Answer::Denied(Failure::Denied { what: "writing a batch".to_owned(), error, fix })
+                Answer::Denied(Failure::Denied { what: "writing a batch".to_owned(), error: Box::new(error), fix })
             }
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Args {
 /// Options of every command.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Global {
-    /// Configuration file [default: $BCSYNC_CONFIG, ./config.toml, /etc/bcsync/config.toml]
+    /// Configuration file [default: `$BCSYNC_CONFIG`, ./config.toml, /etc/bcsync/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Print JSON instead of text

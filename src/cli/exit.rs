@@ -4,7 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use crate::app::AppError;
-use crate::ledger::{LedgerError, RunResult};
+use crate::config::Report;
+use crate::model::RunResult;
 
 /// How the process ends. The numbers are documented in `--help` and in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +94,9 @@ impl Failed {
         Self { exit, text: format!("error: {}\n", message.as_ref()) }
     }
 
-    /// Fails with text that is laid out already.
-    pub(super) fn rendered(exit: Exit, text: String) -> Self {
-        Self { exit, text }
+    /// Fails with all that is wrong with the configuration.
+    pub(super) fn of_report(report: &Report) -> Self {
+        Self { exit: Exit::Configuration, text: format!("{}\n", report.render(colour())) }
     }
 
     /// Tells it on stderr.
@@ -105,18 +106,12 @@ impl Failed {
     }
 }
 
-impl From<LedgerError> for Failed {
-    fn from(error: LedgerError) -> Self {
-        let exit = if matches!(error, LedgerError::Busy { .. }) { Exit::Busy } else { Exit::Configuration };
-        Self::new(exit, error.to_string())
-    }
-}
-
 impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Ledger(error) => error.into(),
-            AppError::Check(report) => Self::rendered(Exit::Configuration, report.0.render(colour())),
+            AppError::Busy(error) => Self::new(Exit::Busy, error.to_string()),
+            AppError::Ledger(error) | AppError::NoLedger(error) => Self::new(Exit::Configuration, error.to_string()),
+            AppError::Check(report) => Self::of_report(&report.0),
             AppError::NoJob { .. } | AppError::Disabled { .. } => Self::new(Exit::Usage, error.to_string()),
         }
     }

@@ -6,20 +6,22 @@ use std::io::{Read, Write as _};
 use super::args::{Global, Links};
 use super::exit::{Exit, Failed};
 use super::interrupt::Interrupt;
-use super::{Outside, load};
-use crate::app::{self, App, AppError, ConnectError, LinksError};
+use super::outside::{load, load_to_look};
+use crate::app::{self, App, AppError, LinksError};
+use crate::config::ProcessEnvironment;
 
 /// Imports or exports links.
 pub(super) async fn links(global: &Global, command: &Links) -> Result<Exit, Failed> {
-    let outside = Outside::new();
-    let mut config = load(global, &outside.environment)?;
-    let mappings = app::check(&mut config).map_err(|failed| AppError::Check(*failed))?;
-    let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
     match command {
         Links::Export { job } => {
+            let config = load_to_look(global, &ProcessEnvironment)?;
+            let app = App::new(&config, &ProcessEnvironment);
             app::export_links(&app, job.as_deref(), std::io::stdout().lock()).await?;
         }
         Links::Import { job, file } => {
+            let mut config = load(global, &ProcessEnvironment)?;
+            let mappings = app::check(&mut config).map_err(|failed| AppError::Check(*failed))?;
+            let app = App::new(&config, &ProcessEnvironment);
             let input: Box<dyn Read> = match file {
                 Some(path) => Box::new(File::open(path).map_err(|error| {
                     Failed::new(Exit::Configuration, format!("cannot read {}: {error}", path.display()))
@@ -42,15 +44,8 @@ impl From<LinksError> for Failed {
     fn from(error: LinksError) -> Self {
         let exit = match &error {
             LinksError::NoJob(_) => Exit::Usage,
-            LinksError::Connect(ConnectError::Bc(failure)) | LinksError::Bc(failure) => {
-                if failure.is_denied() {
-                    Exit::Denied
-                } else {
-                    Exit::Failed
-                }
-            }
-            LinksError::Ledger(crate::ledger::LedgerError::Busy { .. }) => Exit::Busy,
-            _ => Exit::Configuration,
+            LinksError::Ledger(AppError::Busy(_)) => Exit::Busy,
+            _ => Exit::of(error.result()),
         };
         Self::new(exit, error.to_string())
     }

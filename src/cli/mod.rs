@@ -1,6 +1,6 @@
 //! The command line: arguments in, text and exit codes out. The only place that prints.
 //!
-//! Data goes to stdout, everything else to stderr. The exit codes are part of the interface, see [`Exit`].
+//! Data goes to stdout, everything else to stderr. The exit codes are part of the interface, see `exit`.
 
 mod args;
 mod check;
@@ -9,17 +9,15 @@ mod exit;
 mod interrupt;
 mod links;
 mod logging;
+mod outside;
 mod run;
 mod simulate;
 mod view;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser as _;
 
-use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, Environment, ProcessEnvironment};
 use args::{Args, Command};
 use exit::{Exit, Failed};
 
@@ -54,26 +52,4 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Simulate(ref command) => simulate::simulate(global, command).await,
         Command::Demo(ref command) => demo::demo(global, command).await,
     }
-}
-
-/// What a command has from outside.
-struct Outside {
-    environment: ProcessEnvironment,
-    clock: SharedClock,
-}
-
-impl Outside {
-    fn new() -> Self {
-        Self { environment: ProcessEnvironment, clock: Arc::new(SystemClock) }
-    }
-}
-
-/// Finds and reads the configuration, and starts logging as it says.
-fn load(global: &args::Global, environment: &dyn Environment) -> Result<Config, Failed> {
-    let path = crate::config::find(global.config.as_deref(), environment)
-        .map_err(|error| Failed::new(Exit::Configuration, error.to_string()))?;
-    let config = crate::config::load(&path, environment)
-        .map_err(|report| Failed::rendered(Exit::Configuration, report.render(exit::colour())))?;
-    logging::start(global, Some(&config.log));
-    Ok(config)
 }

@@ -8,16 +8,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::{Global, Run};
 use super::exit::{Exit, Failed};
 use super::interrupt::Interrupt;
-use super::{Outside, load};
+use super::outside::load;
 use crate::app::{self, App, AppError, Finished, RunOptions};
-use crate::sync::{Progress, Report};
+use crate::config::ProcessEnvironment;
+use crate::model::Progress;
 
 /// Makes one pass of each job.
 pub(super) async fn run(global: &Global, command: &Run) -> Result<Exit, Failed> {
-    let outside = Outside::new();
-    let mut config = load(global, &outside.environment)?;
+    let mut config = load(global, &ProcessEnvironment)?;
     let mappings = app::check(&mut config).map_err(|failed| AppError::Check(*failed))?;
-    let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
+    let app = App::new(&config, &ProcessEnvironment);
     let interrupt = Interrupt::watch();
     let bar = Bar::new(global.quiet || global.json);
     let options = RunOptions {
@@ -37,7 +37,8 @@ pub(super) async fn run(global: &Global, command: &Run) -> Result<Exit, Failed> 
     Ok(interrupt.exit().unwrap_or(exit))
 }
 
-fn exit_of(finished: &Finished) -> Exit {
+/// What a pass means for the exit code.
+pub(super) fn exit_of(finished: &Finished) -> Exit {
     match &finished.outcome {
         Ok(report) => Exit::of(report.result),
         Err(failure) => Exit::of(failure.result),
@@ -98,18 +99,18 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     if report.counters.taken > 0 {
         writeln!(out, "  taken {}{}", report.counters.taken, list(7..18))?;
     }
-    notes(out, report)
-}
-
-fn notes(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     if let Some(error) = &report.error {
         writeln!(out, "  {error}")?;
     }
     if let Some(missing @ 1..) = report.missing {
         writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
     }
-    if report.counters.needs_attention() {
-        writeln!(out, "  look at them with `bcsync history {} --failed`", report.job)?;
+    if report.null_cursors > 0 {
+        writeln!(out, "  {} records have no cursor value; only full reads see them", report.null_cursors)?;
+    }
+    if report.failed > 0 {
+        let (failed, job) = (report.failed, &report.job);
+        writeln!(out, "  {failed} records need a person: `bcsync history {job} --failed` tells why")?;
     }
     Ok(())
 }
@@ -126,6 +127,7 @@ fn json(finished: &Finished) -> serde_json::Value {
                 "requests": report.requests,
                 "missing": report.missing,
                 "null_cursors": report.null_cursors,
+                "failed": report.failed,
                 "message": report.error.as_ref().map(ToString::to_string),
                 "counters": counters,
             })

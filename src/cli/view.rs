@@ -6,9 +6,10 @@ use comfy_table::Table as Drawn;
 
 use super::args::{Global, History, Status};
 use super::exit::{Exit, Failed};
-use super::{Outside, load};
-use crate::app::App;
-use crate::ledger::{Table, View};
+use super::outside::load_to_look;
+use crate::app::{App, AppError};
+use crate::config::ProcessEnvironment;
+use crate::model::{Cell, Table, View};
 
 /// Where each job stands.
 pub(super) async fn status(global: &Global, command: &Status) -> Result<Exit, Failed> {
@@ -27,41 +28,59 @@ pub(super) async fn history(global: &Global, command: &History) -> Result<Exit, 
 }
 
 async fn show(global: &Global, view: View, job: Option<&str>, limit: u32) -> Result<Exit, Failed> {
-    let outside = Outside::new();
-    let config = load(global, &outside.environment)?;
-    let app = App { config: &config, environment: &outside.environment, clock: outside.clock.clone() };
-    let table = app.view(view, job, limit).await?;
+    let config = load_to_look(global, &ProcessEnvironment)?;
+    let table = match App::new(&config, &ProcessEnvironment).view(view, job, limit).await {
+        // Before the first run there is nothing wrong, and nothing to show.
+        Err(AppError::NoLedger(reason)) => {
+            writeln!(anstream::stderr(), "{reason}")?;
+            Table::default()
+        }
+        table => table?,
+    };
     let mut out = anstream::stdout();
     if global.json {
         for row in &table.rows {
-            let object: serde_json::Map<_, _> =
-                table.columns.iter().cloned().zip(row.iter().map(|value| value.clone().into())).collect();
+            let object: serde_json::Map<_, _> = table.columns.iter().cloned().zip(row.iter().map(json)).collect();
             writeln!(out, "{}", serde_json::Value::Object(object))?;
         }
     } else if table.rows.is_empty() {
         writeln!(out, "nothing to show")?;
     } else {
-        writeln!(out, "{}", draw(&table))?;
+        for line in draw(&table).lines() {
+            writeln!(out, "{}", line.trim_end())?;
+        }
     }
     Ok(Exit::Done)
 }
 
+fn json(cell: &Cell) -> serde_json::Value {
+    match cell {
+        Cell::Null => serde_json::Value::Null,
+        Cell::Integer(count) => (*count).into(),
+        Cell::Text(text) => text.as_str().into(),
+    }
+}
+
+/// Columns that are as long as a record, for programs and for `sqlite3`.
+const WIDE: [&str; 2] = ["record", "correlation_id"];
+
+/// Columns that hold sentences: behind all others, where they may be as long as they are.
+const SENTENCES: [&str; 3] = ["reason", "message", "last_message"];
+
 /// The table as text; columns in which nothing stands but null or 0 are left out, so that it fits a screen.
-pub(super) fn draw(table: &Table) -> Drawn {
-    let says = |column: usize| {
-        table
-            .rows
-            .iter()
-            .any(|row| row.get(column).and_then(Option::as_deref).is_some_and(|value| !matches!(value, "" | "0")))
-    };
-    let shown: Vec<usize> = (0..table.columns.len()).filter(|column| says(*column)).collect();
+pub(super) fn draw(table: &Table) -> String {
+    let says = |column: usize| table.rows.iter().any(|row| !matches!(row[column].text().as_ref(), "" | "0"));
+    let name = |column: usize| table.columns[column].as_str();
+    let shown = (0..table.columns.len()).filter(|column| says(*column) && !WIDE.contains(&name(*column)));
+    let (sentences, columns): (Vec<_>, Vec<_>) = shown.partition(|column| SENTENCES.contains(&name(*column)));
+    let shown: Vec<_> = columns.into_iter().chain(sentences).collect();
     let mut drawn = Drawn::new();
     drawn.load_style(comfy_table::presets::NOTHING);
-    drawn.set_header(shown.iter().map(|column| table.columns[*column].to_uppercase()));
+    drawn.set_header(shown.iter().map(|column| name(*column).to_uppercase()));
     for row in &table.rows {
-        drawn.add_row(shown.iter().map(|column| one_line(row[*column].as_deref().unwrap_or_default())));
+        drawn.add_row(shown.iter().map(|column| one_line(&row[*column].text())));
     }
-    drawn
+    drawn.to_string()
 }
 
 /// Text of a record, without what would move a terminal's cursor.

@@ -11,7 +11,7 @@ const USUAL: [&str; 2] = ["config.toml", "/etc/bcsync/config.toml"];
 #[derive(Debug, thiserror::Error)]
 #[error(
     "there is no configuration: neither --config nor $BCSYNC_CONFIG is given, and neither ./config.toml nor \
-         /etc/bcsync/config.toml exists; `bcsync init` writes one"
+         /etc/bcsync/config.toml exists. Begin with a copy of config.toml.example; `bcsync demo` needs none"
 )]
 pub struct NoConfig;
 

@@ -109,6 +109,13 @@ impl Config {
         self.jobs.iter().find(|job| job.name.value == name)
     }
 
+    /// The names of all jobs, to be read.
+    #[must_use]
+    pub fn job_names(&self) -> String {
+        let names: Vec<_> = self.jobs.iter().map(|job| format!("`{}`", job.name.value)).collect();
+        if names.is_empty() { "no job".to_owned() } else { names.join(", ") }
+    }
+
     /// All jobs, each after those named in its `after`, otherwise in the order of the file.
     #[must_use]
     pub fn jobs_in_order(&self) -> Vec<&Job> {
@@ -132,8 +139,30 @@ impl Config {
 ///
 /// Everything that is wrong, and what there is to warn of.
 pub fn load(path: &Path, environment: &dyn Environment) -> Result<Config, Report> {
+    load_for(path, environment, Purpose::Work)
+}
+
+/// Like [`load`], for those who only look into the ledger: people who have no access to the secrets may do that.
+///
+/// # Errors
+///
+/// Everything that is wrong in the file itself.
+pub fn load_to_look(path: &Path, environment: &dyn Environment) -> Result<Config, Report> {
+    load_for(path, environment, Purpose::Look)
+}
+
+/// What a configuration is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Running jobs: secrets and files must be there.
+    Work,
+    /// Looking at what was done: nothing outside the file matters.
+    Look,
+}
+
+fn load_for(path: &Path, environment: &dyn Environment, purpose: Purpose) -> Result<Config, Report> {
     match fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => check(SourceText::new(path, text), environment),
+        Ok(Ok(text)) => check(SourceText::new(path, text), environment, purpose),
         Ok(Err(error)) => {
             let valid = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -153,19 +182,19 @@ pub fn load(path: &Path, environment: &dyn Environment) -> Result<Config, Report
 }
 
 /// Checks the configuration in `source`.
-fn check(source: SourceText, environment: &dyn Environment) -> Result<Config, Report> {
+fn check(source: SourceText, environment: &dyn Environment, purpose: Purpose) -> Result<Config, Report> {
     let source = Arc::new(source);
     let report = Report::new(Arc::clone(&source));
     let (document, errors) = DeTable::parse_recoverable(source.text());
     if !errors.is_empty() {
         return Err(broken::report(report, &errors));
     }
-    let config = read(document.get_ref(), environment, report);
+    let config = read(document.get_ref(), environment, purpose, report);
     if config.report.has_errors() { Err(config.report) } else { Ok(config) }
 }
 
 /// What the document says, as far as it can be used, with the report on it.
-fn read(document: &DeTable<'_>, environment: &dyn Environment, report: Report) -> Config {
+fn read(document: &DeTable<'_>, environment: &dyn Environment, purpose: Purpose, report: Report) -> Config {
     let findings = Findings::new(report);
     let mut root = Table::root(document, &findings);
     let ledger = service::read_ledger(&mut root, environment);
@@ -191,7 +220,9 @@ fn read(document: &DeTable<'_>, environment: &dyn Environment, report: Report) -
     let sources: Vec<Source> = sources.iter().filter_map(source::read).collect();
     let jobs = read_jobs(&jobs, &names, retry, &findings);
     let maps = maps.iter().filter_map(read_map).collect();
-    places::check(&targets, &sources, &jobs, &alerts, environment, &findings);
+    if purpose == Purpose::Work {
+        places::check(&targets, &sources, &jobs, &alerts, environment, &findings);
+    }
     let report = findings.into_report();
     Config { report, ledger, log, monitor, alerts, retry, targets, sources, jobs, maps }
 }

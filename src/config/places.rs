@@ -13,7 +13,7 @@ use super::address;
 use super::environment::Environment;
 use super::job::Job;
 use super::reader::Findings;
-use super::secret::SecretRef;
+use super::secret::{SecretError, SecretRef};
 use super::service::Alerts;
 use super::source::{Source, SourceKind};
 use super::target::{SignIn, Target};
@@ -81,7 +81,12 @@ impl Places<'_> {
     /// Reports a secret that cannot be had, or that does not have its `shape`.
     fn secret(&self, secret: &Located<SecretRef>, shape: impl FnOnce(&str) -> Shape) {
         match secret.value.resolve(self.environment) {
-            Err(error) => self.findings.push(secret.error(error.to_string()).maybe_hint(error.hint())),
+            Err(error) => {
+                let problem = secret.error(error.to_string()).maybe_hint(error.hint());
+                // In a person's shell there are none; what has to sign in there finds out by itself.
+                let elsewhere = matches!(error, SecretError::NoCredentialsDirectory(_));
+                self.findings.push(if elsewhere { problem.as_warning() } else { problem });
+            }
             Ok(found) => {
                 if let Err(allowed) = shape(found.expose_secret()) {
                     self.findings.push(secret.error("the secret found here is not such an address").allowed(allowed));

@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::retry::{Delays, LONGEST_RETRY_AFTER, RetryPolicy};
+use super::retry::{Delays, LONGEST_RETRY_AFTER};
+use crate::model::RetryPolicy;
 
 /// The length of BC's sliding window.
 const WINDOW: Duration = Duration::from_mins(5);

@@ -32,7 +32,7 @@ pub use oauth::{AppRegistration, TokenSource};
 pub use origin::{Origin, Refusal};
 pub use request::{Effect, Request};
 pub use response::Response;
-pub use retry::{Delays, RetryPolicy};
+pub use retry::Delays;
 pub use session::{ReadError, ReadyError, Session, Slot};
 pub use token::{Claims, Token};
 

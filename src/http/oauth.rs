@@ -28,8 +28,9 @@ use super::failure::SendError;
 use super::origin::{Origin, Refusal};
 use super::request::{Effect, Request};
 use super::response::Response;
-use super::retry::{Delays, RetryPolicy};
+use super::retry::Delays;
 use super::token::Token;
+use crate::model::RetryPolicy;
 
 /// A token endpoint answers within a second or so; much longer means it will not.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -255,7 +256,7 @@ impl TokenSource {
             kind,
             trouble,
             code: None,
-            summary: format!("There is no {}: {text}", self.asked()),
+            summary: format!("Could not get {}: {text}", self.asked()),
             fix: trouble.advice(),
             trace_id: None,
             correlation_id: None,
@@ -266,7 +267,7 @@ impl TokenSource {
 
     /// What was asked for, in words.
     fn asked(&self) -> String {
-        format!("token for application {} in tenant {}", self.app.client_id, self.app.tenant)
+        format!("a token for application {} in tenant {}", self.app.client_id, self.app.tenant)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

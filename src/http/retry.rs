@@ -9,33 +9,10 @@ use std::time::Duration;
 use backoff::backoff::Backoff;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
+use crate::model::RetryPolicy;
+
 /// The longest that a server's `Retry-After` is followed.
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
-
-/// How often and how patiently to repeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// How many times a thing is tried in all.
-    pub attempts: u32,
-    /// The delay after the first failure, give or take half of it; doubles with every further one. Not zero.
-    pub initial: Duration,
-    /// The longest delay of our own choosing.
-    pub max: Duration,
-    /// No attempt is begun later than this after the first one, also none of those that do not count as attempts.
-    pub patience: Duration,
-}
-
-impl Default for RetryPolicy {
-    /// Five attempts within a quarter of an hour, one to sixty seconds apart.
-    fn default() -> Self {
-        Self {
-            attempts: 5,
-            initial: Duration::from_secs(1),
-            max: Duration::from_mins(1),
-            patience: Duration::from_mins(15),
-        }
-    }
-}
 
 /// The delays between the attempts at one thing.
 pub struct Delays {

@@ -24,8 +24,9 @@ use super::oauth::TokenSource;
 use super::origin::{Origin, Refusal};
 use super::request::{Effect, Request};
 use super::response::Response;
-use super::retry::{Delays, RetryPolicy};
+use super::retry::Delays;
 use super::token::Token;
+use crate::model::RetryPolicy;
 
 /// Access to one API on behalf of one app registration. Clones share everything.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Runs: begun, ended, and read back for people.
 
 use super::{JobId, Ledger, LedgerError, RunId};
-use crate::model::Counters;
+use crate::model::{Counters, RunResult};
 
 /// A run that begins.
 #[derive(Debug, Clone, Copy)]
@@ -12,38 +12,6 @@ pub struct RunStart<'a> {
     pub cause: &'a str,
     /// Whether everything is read.
     pub full: bool,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunResult {
-    /// Everything is in order.
-    Done,
-    /// Done, but some records need a person.
-    Attention,
-    /// Source or BC could not be reached or gave up.
-    Failed,
-    /// Credentials, consent or permissions.
-    Denied,
-    /// The source refuses the query, or the configuration does not fit.
-    Refused,
-    /// Stopped on request.
-    Interrupted,
-}
-
-impl RunResult {
-    /// The word in the ledger.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Attention => "attention",
-            Self::Failed => "failed",
-            Self::Denied => "denied",
-            Self::Refused => "refused",
-            Self::Interrupted => "interrupted",
-        }
-    }
 }
 
 /// A run that ended.

@@ -1,9 +1,11 @@
 //! Intents: the durable note that a request is about to leave.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError, RunId};
 use crate::model::{Fingerprint, Snapshot, Value};
 
@@ -51,6 +53,8 @@ pub struct NewIntent {
     pub match_value: Option<String>,
     /// What the link will hold once this is settled; until then `answered` is what BC held before.
     pub snapshot: Snapshot,
+    /// The same of an earlier request under the same etag whose answer was lost too: only one of the two can win.
+    pub earlier: Option<Snapshot>,
     /// The total that the document must come to.
     pub total: Option<Value>,
     /// Whether it is one step of a change, and more follow.
@@ -68,6 +72,40 @@ pub struct Intent {
     pub clock_ahead: Option<i64>,
 }
 
+/// An intent as the statement takes it.
+#[derive(Serialize)]
+struct Noted<'a> {
+    key: &'a str,
+    kind: &'static str,
+    bc_id: Option<&'a str>,
+    base_etag: Option<&'a str>,
+    fingerprint: String,
+    draft: String,
+    match_value: Option<&'a str>,
+    snapshot: String,
+    earlier: Option<String>,
+    total: Option<String>,
+    partial: bool,
+}
+
+impl<'a> Noted<'a> {
+    fn of(intent: &'a NewIntent) -> Self {
+        Self {
+            key: &intent.key,
+            kind: intent.kind.as_str(),
+            bc_id: intent.bc_id.as_deref(),
+            base_etag: intent.base_etag.as_deref(),
+            fingerprint: intent.fingerprint.to_string(),
+            draft: intent.draft.to_string(),
+            match_value: intent.match_value.as_deref(),
+            snapshot: intent.snapshot.to_json(),
+            earlier: intent.earlier.as_ref().map(Snapshot::to_json),
+            total: intent.total.as_ref().map(Value::to_json),
+            partial: intent.partial,
+        }
+    }
+}
+
 /// Reads a row of the table; `None` when something in it is damaged.
 fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
     let text = |column| row.try_get::<Option<String>, _>(column);
@@ -78,10 +116,13 @@ fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         fingerprint("fingerprint")?,
         fingerprint("draft")?,
         Snapshot::parse(row.try_get("snapshot")?).ok(),
+        text("earlier")?.map(|earlier| Snapshot::parse(&earlier)).transpose().ok(),
         text("total")?.map(|total| Value::parse(&total)).transpose().ok(),
         DateTime::parse_from_rfc3339(&sent_at).ok(),
     );
-    let (Some(kind), Some(fingerprint), Some(draft), Some(snapshot), Some(total), Some(sent_at)) = parsed else {
+    let (Some(kind), Some(fingerprint), Some(draft), Some(snapshot), Some(earlier), Some(total), Some(sent_at)) =
+        parsed
+    else {
         return Ok(None);
     };
     let noted = NewIntent {
@@ -93,6 +134,7 @@ fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         draft,
         match_value: text("match_value")?,
         snapshot,
+        earlier,
         total,
         partial: row.try_get("partial")?,
     };
@@ -109,34 +151,27 @@ impl Ledger {
         clock_ahead: Option<i64>,
     ) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
-        let now = self.now();
-        for intent in intents {
-            sqlx::query(
-                "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
-                 total, partial, run_id, sent_at, clock_ahead) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
-                 ON CONFLICT (job_id, key) DO UPDATE SET kind = excluded.kind, bc_id = excluded.bc_id, \
-                 base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, draft = excluded.draft, \
-                 match_value = excluded.match_value, snapshot = excluded.snapshot, total = excluded.total, \
-                 partial = excluded.partial, run_id = excluded.run_id, sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
-            )
-            .bind(job.0)
-            .bind(&intent.key)
-            .bind(intent.kind.as_str())
-            .bind(&intent.bc_id)
-            .bind(&intent.base_etag)
-            .bind(intent.fingerprint.as_bytes().as_slice())
-            .bind(intent.draft.as_bytes().as_slice())
-            .bind(&intent.match_value)
-            .bind(intent.snapshot.to_json())
-            .bind(intent.total.as_ref().map(Value::to_json))
-            .bind(intent.partial)
-            .bind(run.0)
-            .bind(&now)
-            .bind(clock_ahead)
-            .execute(&mut *tx)
-            .await?;
-        }
+        let rows: Vec<_> = intents.iter().map(Noted::of).collect();
+        sqlx::query(
+            "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
+             earlier, total, partial, run_id, sent_at, clock_ahead) \
+             SELECT ?1, row.value ->> 'key', row.value ->> 'kind', row.value ->> 'bc_id', row.value ->> 'base_etag', \
+                    unhex(row.value ->> 'fingerprint'), unhex(row.value ->> 'draft'), row.value ->> 'match_value', \
+                    row.value ->> 'snapshot', row.value ->> 'earlier', row.value ->> 'total', row.value ->> 'partial', \
+                    ?3, ?4, ?5 \
+             FROM json_each(?2) AS row WHERE true \
+             ON CONFLICT (job_id, key) DO UPDATE SET kind = excluded.kind, bc_id = excluded.bc_id, \
+             base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, draft = excluded.draft, \
+             match_value = excluded.match_value, snapshot = excluded.snapshot, earlier = excluded.earlier, total = excluded.total, \
+             partial = excluded.partial, run_id = excluded.run_id, sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
+        )
+        .bind(job.0)
+        .bind(json(&rows))
+        .bind(run.0)
+        .bind(self.now())
+        .bind(clock_ahead)
+        .execute(&mut *tx)
+        .await?;
         crate::fault!("intent: before commit");
         tx.commit().await?;
         crate::fault!("intent: after commit");
@@ -146,20 +181,21 @@ impl Ledger {
     /// Removes the intents of `keys`: BC certainly did nothing. `repeated` marks the outbox rows whose create may have
     /// happened in an earlier attempt.
     pub async fn drop_intents(&self, job: JobId, keys: &[&str], repeated: bool) -> Result<(), LedgerError> {
+        let keys = json_list(keys.iter().copied());
         let mut tx = self.write().await?;
-        for key in keys {
-            sqlx::query("DELETE FROM intent WHERE job_id = ?1 AND key = ?2")
-                .bind(job.0)
-                .bind(key)
-                .execute(&mut *tx)
-                .await?;
-            if repeated {
-                sqlx::query("UPDATE outbox SET repeated = 1 WHERE job_id = ?1 AND key = ?2")
-                    .bind(job.0)
-                    .bind(key)
-                    .execute(&mut *tx)
-                    .await?;
-            }
+        sqlx::query("DELETE FROM intent WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
+            .bind(job.0)
+            .bind(&keys)
+            .execute(&mut *tx)
+            .await?;
+        if repeated {
+            sqlx::query(
+                "UPDATE outbox SET repeated = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))",
+            )
+            .bind(job.0)
+            .bind(&keys)
+            .execute(&mut *tx)
+            .await?;
         }
         tx.commit().await?;
         Ok(())
@@ -170,7 +206,7 @@ impl Ledger {
     pub async fn release_intents(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
         sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
             .bind(job.0)
-            .bind(super::links::json_list(keys.iter().copied()))
+            .bind(json_list(keys.iter().copied()))
             .execute(&self.writer)
             .await?;
         Ok(())

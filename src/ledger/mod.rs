@@ -9,13 +9,14 @@ mod intent;
 mod links;
 mod open;
 mod outbox;
+mod rows;
 mod settle;
 mod stage;
 mod standing;
 mod target;
 mod views;
 
-pub use history::{RunEnd, RunResult, RunStart};
+pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
@@ -24,7 +25,6 @@ pub use settle::{FieldChange, History, LinkUpdate, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};
-pub use views::{Table, View};
 
 use std::path::PathBuf;
 
@@ -47,6 +47,12 @@ pub enum LedgerError {
     #[error("another bcsync process works with the ledger {path}; wait until it ends, or stop it")]
     Busy {
         /// The ledger.
+        path: PathBuf,
+    },
+    /// There is no ledger to look into.
+    #[error("there is no ledger {path} yet; the first `bcsync run` makes it")]
+    None {
+        /// Where it would be.
         path: PathBuf,
     },
     /// The file is something else.

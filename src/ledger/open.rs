@@ -35,14 +35,15 @@ pub struct Ledger {
     pub(super) options: OpenOptions,
     pub(super) epoch: i64,
     /// Held for the life of the ledger; the kernel frees it when the process dies.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Ledger {
     /// Opens the ledger for writing, making it when there is none, and marks runs of dead processes as interrupted.
     pub async fn open(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
-        let lock = lock(&options.path)?;
+        // Looked at first, so that nothing is left beside a file that is not ours.
         let known = inspect(&options.path).await?;
+        let lock = lock(&options.path)?;
         let writer = pool(&options.path, 1, false).await?;
         if !known {
             restrict(&options.path);
@@ -53,25 +54,22 @@ impl Ledger {
         })?;
         let epoch = next_epoch(&writer).await?;
         let readers = pool(&options.path, 4, true).await?;
-        Ok(Self { writer, readers, clock, options, epoch, _lock: Some(lock) })
+        Ok(Self { writer, readers, clock, options, epoch, lock: Some(lock) })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
     pub async fn open_read_only(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
         if !inspect(&options.path).await? {
-            return Err(LedgerError::Unusable {
-                path: options.path,
-                cause: "there is none yet; the first `bcsync run` makes it".to_owned(),
-            });
+            return Err(LedgerError::None { path: options.path });
         }
         let readers = pool(&options.path, 1, true).await?;
-        Ok(Self { writer: readers.clone(), readers, clock, options, epoch: 0, _lock: None })
+        Ok(Self { writer: readers.clone(), readers, clock, options, epoch: 0, lock: None })
     }
 
     /// Closes the file so that a reader without write permission can open it: no write-ahead log stays behind.
     pub async fn close(self) {
         self.readers.close().await;
-        if self._lock.is_some() {
+        if self.lock.is_some() {
             // A failure here costs nothing but the convenience: the next start sets the mode again.
             let _ = sqlx::query("PRAGMA optimize").execute(&self.writer).await;
             let _ = sqlx::query("PRAGMA journal_mode = DELETE").execute(&self.writer).await;
@@ -101,7 +99,18 @@ fn migrator() -> Migrator {
 fn lock(path: &Path) -> Result<File, LedgerError> {
     let beside = beside(path, "lock");
     let unusable = |cause: std::io::Error| LedgerError::Unusable { path: path.to_owned(), cause: cause.to_string() };
-    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(unusable)?;
+    let open = File::options().create(true).truncate(false).write(true).open(&beside);
+    let file = open.map_err(|error| match (error.kind(), path.parent()) {
+        (std::io::ErrorKind::NotFound, Some(folder)) => LedgerError::Unusable {
+            path: path.to_owned(),
+            cause: format!("there is no folder {}; make it, or change `path` in [ledger]", folder.display()),
+        },
+        (std::io::ErrorKind::PermissionDenied, Some(folder)) => LedgerError::Unusable {
+            path: path.to_owned(),
+            cause: format!("this user may not write to its folder {}", folder.display()),
+        },
+        _ => unusable(error),
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LedgerError::Busy { path: path.to_owned() }),
@@ -122,7 +131,9 @@ async fn inspect(path: &Path) -> Result<bool, LedgerError> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(unusable(error.to_string())),
-        Ok(meta) if meta.is_dir() => return Err(unusable("it is a folder".to_owned())),
+        Ok(meta) if meta.is_dir() => {
+            return Err(unusable("it is a folder; `path` in [ledger] names a file".to_owned()));
+        }
         Ok(meta) if meta.len() == 0 => return Ok(false),
         Ok(_) => {}
     }

@@ -77,6 +77,17 @@ impl Ledger {
             .collect()
     }
 
+    /// How many records of the job a person must look at, whenever they were read.
+    pub async fn failed_count(&self, job: JobId) -> Result<u64, LedgerError> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM outbox WHERE job_id = ?1 AND state IN ('quarantined', 'conflict')",
+        )
+        .bind(job.0)
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// How many rows of the job [`Ledger::due`] would give in all.
     pub async fn due_count(&self, job: JobId) -> Result<u64, LedgerError> {
         let count: i64 = sqlx::query_scalar(

@@ -1,32 +1,10 @@
 //! The views, read for people as they stand in the migrations.
 
-use sqlx::{Column as _, Row as _};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::{Ledger, LedgerError};
-
-/// A view that answers what people ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    /// Where each job stands.
-    JobStatus,
-    /// Every pass.
-    SyncHistory,
-    /// Records that a person must look at.
-    FailedRecords,
-    /// Everything that is not in BC yet.
-    PendingRecords,
-    /// Which property changed.
-    FieldChanges,
-}
-
-/// Rows of a view.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    /// The values as text; `None` is null.
-    pub rows: Vec<Vec<Option<String>>>,
-}
+use crate::model::{Cell, Table, View};
 
 impl Ledger {
     /// At most `limit` rows of `view`, of one job or of all, in the order of the view.
@@ -44,10 +22,18 @@ impl Ledger {
             if table.columns.is_empty() {
                 table.columns = row.columns().iter().map(|column| column.name().to_owned()).collect();
             }
-            // SQLite turns any value into text by itself; the check of the type would refuse integers.
-            let values = (0..row.len()).map(|index| row.try_get_unchecked(index)).collect::<Result<_, _>>()?;
-            table.rows.push(values);
+            table.rows.push((0..row.len()).map(|index| cell(&row, index)).collect::<Result<_, _>>()?);
         }
         Ok(table)
     }
+}
+
+fn cell(row: &SqliteRow, index: usize) -> sqlx::Result<Cell> {
+    let raw = row.try_get_raw(index)?;
+    if raw.is_null() {
+        return Ok(Cell::Null);
+    }
+    let is_integer = raw.type_info().name() == "INTEGER";
+    // SQLite turns any other value into text by itself; the check of the type would refuse it.
+    if is_integer { row.try_get(index).map(Cell::Integer) } else { row.try_get_unchecked(index).map(Cell::Text) }
 }

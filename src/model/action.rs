@@ -56,16 +56,18 @@ pub struct OrderChange {
     pub lines: Vec<LineChange>,
 }
 
-/// What has to be done for one record.
+/// A row that is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRow {
+    /// The properties, in the order in which they are sent.
+    pub properties: Values,
+    /// The lines of a deep insert.
+    pub lines: Option<Vec<NewLine>>,
+}
+
+/// What has to be done for one record that is linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// BC has no such row: create it.
-    Create {
-        /// The properties, in the order in which they are sent.
-        properties: Values,
-        /// The lines with their sequences, for a deep insert.
-        lines: Option<Vec<NewLine>>,
-    },
     /// Change these properties.
     Update(Vec<PropertyChange>),
     /// Change a document and its lines as one unit.

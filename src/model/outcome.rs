@@ -105,6 +105,52 @@ impl Outcome {
     }
 }
 
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunResult {
+    /// Everything is in order.
+    Done,
+    /// Done, but some records need a person.
+    Attention,
+    /// Source or BC could not be reached or gave up.
+    Failed,
+    /// Credentials, consent or permissions.
+    Denied,
+    /// The source refuses the query, or the configuration does not fit.
+    Refused,
+    /// Stopped on request.
+    Interrupted,
+}
+
+impl RunResult {
+    /// The word in the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Attention => "attention",
+            Self::Failed => "failed",
+            Self::Denied => "denied",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// How far a pass has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// So many records were read.
+    Read(u64),
+    /// So many records of the outbox are settled, of so many.
+    Applied {
+        /// Settled so far.
+        done: u64,
+        /// Were in the outbox when applying began.
+        of: u64,
+    },
+}
+
 /// What a run counted. Two sums hold, and a test adds them up:
 /// `read = unchanged + filtered + queued + staged + refused` and
 /// `taken = created + adopted + updated + equal + closed + waiting + pending + held + locked + conflict + quarantined`.
@@ -198,12 +244,6 @@ impl Counters {
     pub fn add_up(&self) -> bool {
         let sum = |from: usize, to: usize| self.named()[from..to].iter().map(|(_, count)| count).sum::<u64>();
         self.read == sum(1, 6) && self.taken == sum(7, 18)
-    }
-
-    /// Whether a person has something to look at: quarantined or conflicting records.
-    #[must_use]
-    pub fn needs_attention(&self) -> bool {
-        self.refused + self.quarantined + self.conflict > 0
     }
 }
 

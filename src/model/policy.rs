@@ -1,4 +1,6 @@
-//! What the operator decided for cases in which more than one thing would be right.
+//! What the operator decided: for cases in which more than one thing would be right, and how patiently to repeat.
+
+use std::time::Duration;
 
 /// What happens with a row that matches but was not made by this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,4 +53,29 @@ pub enum OnMissing {
     Close,
     /// Its row is made again.
     Recreate,
+}
+
+/// How often and how patiently to repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How many times a thing is tried in all.
+    pub attempts: u32,
+    /// The delay after the first failure, give or take half of it; doubles with every further one. Not zero.
+    pub initial: Duration,
+    /// The longest delay of our own choosing.
+    pub max: Duration,
+    /// No attempt is begun later than this after the first one, also none of those that do not count as attempts.
+    pub patience: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Five attempts within a quarter of an hour, one to sixty seconds apart.
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            initial: Duration::from_secs(1),
+            max: Duration::from_mins(1),
+            patience: Duration::from_mins(15),
+        }
+    }
 }

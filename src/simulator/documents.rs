@@ -39,7 +39,7 @@ pub(super) fn create(company: &mut Company, kind: &Kind, body: &Body) -> Result<
     let customer = named_customer(company, &header, &body.properties)?
         .ok_or_else(|| ApiError::dialog("A \"customerNumber\" or a \"customerId\" must be provided."))?;
     check_sellable(&customer)?;
-    copy_customer(company, &mut header, &customer);
+    copy_customer(&mut header, &customer);
     header.set(kind.date, Value::Date(company.now.date_naive()));
     header.set("postingDate", Value::Date(company.now.date_naive()));
     if header.set.name == "salesOrders" {
@@ -75,19 +75,22 @@ pub(super) fn change(
 ) -> Result<Record> {
     let before = header.clone();
     refuse_posted(&header)?;
-    if is_released(&header) {
+    if is_locked(&header) {
         let set = header.set;
-        let touches_lock =
-            |(position, value): &(usize, Value)| set.fields[*position].locked && header.at(*position) != value;
+        let in_review = header.plain("status") == "In_x0020_Review";
+        let touches_lock = |(position, value): &(usize, Value)| {
+            let field = &set.fields[*position];
+            (field.locked || (in_review && field.name == "salesperson")) && header.at(*position) != value
+        };
         if properties.iter().any(touches_lock) {
-            return Err(ApiError::order_released(header.text("number")));
+            return Err(locked(&header));
         }
     }
     if let Some(customer) = named_customer(company, &header, properties)?
         && customer.id != header.guid("customerId")
     {
         check_sellable(&customer)?;
-        copy_customer(company, &mut header, &customer);
+        copy_customer(&mut header, &customer);
     }
     apply(company, &mut header, properties)?;
 
@@ -97,6 +100,9 @@ pub(super) fn change(
         lines::recreate(company, kind.lines, &header)?;
     } else if kind.headers == "salesOrders" && changed("requestedDeliveryDate") {
         lines::reschedule(company, &header)?;
+    }
+    if !recreate && changed("pricesIncludeTax") {
+        lines::convert_prices(company, kind.lines, &header)?;
     }
     if recreate || changed("discountAmount") || changed("pricesIncludeTax") {
         return lines::total(company, kind.lines, header);
@@ -129,9 +135,15 @@ pub(super) fn remove(company: &mut Company, kind: &Kind, header: &Record) {
     company.remove(kind.headers, header.id);
 }
 
-/// Whether a person has released the order; the API calls that "Open".
-pub(super) fn is_released(header: &Record) -> bool {
-    header.set.name == "salesOrders" && header.plain("status") == "Open"
+/// Whether the order has left the status that BC calls "Open" and the API "Draft".
+pub(super) fn is_locked(header: &Record) -> bool {
+    header.set.name == "salesOrders" && header.plain("status") != "Draft"
+}
+
+/// The refusal of a change that needs the status "Open".
+pub(super) fn locked(header: &Record) -> ApiError {
+    let status = if header.plain("status") == "Open" { "Released" } else { "Pending Approval" };
+    ApiError::order_locked(header.text("number"), status)
 }
 
 /// Posted invoices cannot be changed through the API.
@@ -185,7 +197,7 @@ fn check_sellable(customer: &Record) -> Result<()> {
 }
 
 /// Fills the header from a customer: sell-to, ship-to, bill-to, terms and currency.
-fn copy_customer(company: &Company, header: &mut Record, customer: &Record) {
+fn copy_customer(header: &mut Record, customer: &Record) {
     header.set("customerId", Value::Guid(customer.id));
     header.set("customerNumber", customer.get("number").clone());
     header.set("customerName", customer.get("displayName").clone());
@@ -199,9 +211,6 @@ fn copy_customer(company: &Company, header: &mut Record, customer: &Record) {
     copy_bill_to(header, customer);
     for property in ["currencyId", "currencyCode", "paymentTermsId", "shipmentMethodId"] {
         header.set(property, customer.get(property).clone());
-    }
-    if header.get("currencyCode") == &Value::Text(company.setup.local_currency.clone()) {
-        header.set_text("currencyCode", "");
     }
 }
 

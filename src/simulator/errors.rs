@@ -213,10 +213,10 @@ impl ApiError {
         )
     }
 
-    /// The person-only state of an order refuses a change.
-    pub(super) fn order_released(number: &str) -> Self {
+    /// The state of an order, which only people change, refuses a change.
+    pub(super) fn order_locked(number: &str, status: &str) -> Self {
         Self::field_validation(format!(
-            "Status must be equal to 'Open'  in Sales Header: Document Type=Order, No.={number}. Current value is 'Released'."
+            "Status must be equal to 'Open'  in Sales Header: Document Type=Order, No.={number}. Current value is '{status}'."
         ))
     }
 

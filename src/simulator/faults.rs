@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::json::Object;
 
+/// The set under which requests to the token endpoint are matched.
+pub(super) const TOKENS: &str = "token";
+
 /// A rule.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +50,8 @@ impl Fault {
 pub struct FaultMatch {
     /// HTTP verb of the operation.
     pub method: Option<String>,
-    /// Set of the operation, `companies` included.
+    /// Set of the operation, `companies` included; `token` for the token endpoint, which is struck by `status`, `drop`,
+    /// `hang` and `latency` only, and only when it is named.
     pub set: Option<String>,
     /// Only what is (`true`) or is not (`false`) inside a `$batch`.
     pub batch: Option<bool>,
@@ -151,8 +155,10 @@ pub(super) struct Subject<'a> {
 
 impl FaultMatch {
     fn accepts(&self, subject: &Subject) -> bool {
-        self.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case(subject.method))
-            && self.set.as_ref().is_none_or(|set| *set == subject.set)
+        // The token endpoint must be named: a fault meant for the API would else be spent on signing in.
+        let named = self.set.as_ref().map_or(subject.set != TOKENS, |set| *set == subject.set);
+        named
+            && self.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case(subject.method))
             && self.batch.is_none_or(|batch| batch == subject.in_batch)
             && self.property.as_ref().is_none_or(|property| has_value(subject.body, property, self.value.as_deref()))
     }

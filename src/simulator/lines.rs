@@ -74,6 +74,19 @@ pub(super) fn recreate(company: &mut Company, set: &'static str, header: &Record
     Ok(())
 }
 
+/// Adds the tax to all prices, or takes it out of them, whichever `header` now says.
+pub(super) fn convert_prices(company: &mut Company, set: &'static str, header: &Record) -> Result<()> {
+    let factor = Decimal::ONE + company.setup.tax_percent / Decimal::ONE_HUNDRED;
+    let with_tax = *header.get("pricesIncludeTax") == Value::Bool(true);
+    for mut line in company.lines(set, header.id) {
+        let price = line.decimal("unitPrice");
+        line.set("unitPrice", Value::Decimal(money(if with_tax { price * factor } else { price / factor })));
+        apply_discount_percent(&mut line);
+        company.update(line)?;
+    }
+    Ok(())
+}
+
 /// Pushes the order's requested delivery date to its lines.
 pub(super) fn reschedule(company: &mut Company, header: &Record) -> Result<()> {
     let date = shipment_date(company, header);

@@ -22,7 +22,7 @@ use super::control_routes;
 use super::engine::{self, Answers};
 use super::entra::TokenRequest;
 use super::errors::ApiError;
-use super::faults::{FaultKind, Subject};
+use super::faults::{FaultKind, Subject, TOKENS};
 use super::metadata;
 use super::response::{Answer, finish, gateway, respond, respond_half};
 use super::settings::Settings;
@@ -44,11 +44,21 @@ pub(super) fn router(state: Arc<State>) -> Router {
 
 async fn token(
     Shared(state): Shared<Arc<State>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     state.stats().tokens += 1;
+    let subject = Subject { method: "POST", set: TOKENS.to_owned(), in_batch: false, body: "" };
+    let fault = state.faults().for_request(std::slice::from_ref(&subject));
+    match fault {
+        Some(FaultKind::Status { status, retry_after, .. }) => return respond(&state, &gateway(status, retry_after)),
+        Some(FaultKind::Drop { .. }) => scissors.cut(),
+        Some(FaultKind::Hang) => std::future::pending().await,
+        Some(FaultKind::Latency { ms }) => sleep(Duration::from_millis(ms)).await,
+        _ => {}
+    }
     let form: HashMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
     let host = text_of(&headers, "host").unwrap_or_default();
     let request = TokenRequest {

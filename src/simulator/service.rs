@@ -163,8 +163,8 @@ fn create(company: &mut Company, around: &Surroundings, call: &Call, rows: &Rows
             let header = header_for_line(company, kind, rows, &body.properties)?;
             documents::refuse_posted(&header)?;
             let line = lines::insert(company, kind.lines, &header, &body.properties)?;
-            if documents::is_released(&header) && line.plain("lineType") != "Comment" {
-                return Err(ApiError::order_released(header.text("number")));
+            if documents::is_locked(&header) && line.plain("lineType") != "Comment" {
+                return Err(documents::locked(&header));
             }
             lines::total(company, kind.lines, header)?;
             reread(company, &line)
@@ -208,8 +208,8 @@ fn change(company: &mut Company, around: &Surroundings, call: &Call, rows: &Rows
         Some(kind) if kind.headers == set.name => documents::change(company, kind, record, &properties)?,
         Some(kind) => {
             let header = header_of(company, kind, &record)?;
-            if documents::is_released(&header) && lines::touches_lock(&record, &properties) {
-                return Err(ApiError::order_released(header.text("number")));
+            if documents::is_locked(&header) && lines::touches_lock(&record, &properties) {
+                return Err(documents::locked(&header));
             }
             let line = lines::change(company, &header, record, &properties)?;
             lines::total(company, kind.lines, header)?;
@@ -236,8 +236,8 @@ fn delete(company: &mut Company, call: &Call, rows: &Rows, id: Uuid) -> Result<R
         Some(kind) if kind.headers == set.name => documents::delete(company, kind, &record)?,
         Some(kind) => {
             let header = header_of(company, kind, &record)?;
-            if documents::is_released(&header) && record.plain("lineType") != "Comment" {
-                return Err(ApiError::order_released(header.text("number")));
+            if documents::is_locked(&header) && record.plain("lineType") != "Comment" {
+                return Err(documents::locked(&header));
             }
             company.remove(set.name, id);
             lines::total(company, kind.lines, header)?;

@@ -37,7 +37,8 @@ pub struct Page {
 /// How far a read came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReadSummary {
-    /// Rows without a usable cursor value. Only full reads see and count them.
+    /// Rows whose cursor is null, or does not sort with that of the others. Only full reads are sure to see them, so only
+    /// theirs is the whole number.
     pub null_cursors: u64,
     /// The greatest cursor value seen so far, as the source wrote it; at least the one that the read began with.
     pub max_cursor: Option<String>,

@@ -248,7 +248,7 @@ async fn a_changed_number_renames_only_when_it_may() {
         bed.crm("UPDATE account SET no = 'C-NEW'").await;
         bed.run().await.exits(1).did("customers", "1 refused");
         assert!(bed.reason("customers", "1").await.contains("set `rename = true` to allow it"));
-        bed.run().await.did("customers", "1 queued");
+        bed.run().await.exits(1).did("customers", "1 queued");
         assert_eq!(bed.customer("C1")["id"], id);
 
         bed.configure("rename = false", "rename = true");

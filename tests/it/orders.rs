@@ -314,7 +314,7 @@ async fn a_wrong_total_is_a_conflict_and_the_order_stays() {
              stays as written"
         );
         assert_eq!(bed.told_lines(1), LINES);
-        bed.run().await.did("orders", "1 queued");
+        bed.run().await.exits(1).did("orders", "1 queued");
 
         // The source is put right: nothing has to be sent, but the total is looked at again.
         bed.crm("UPDATE sales_order SET total = '13.60'").await;

@@ -8,7 +8,12 @@ use crate::bed::{TestBed, bed, writes};
 
 const DROPPED: FaultKind = FaultKind::Drop { committed: false, after_operations: 0 };
 const DONE_AND_DROPPED: FaultKind = FaultKind::Drop { committed: true, after_operations: 0 };
-const LATE: FaultKind = FaultKind::LateCommit { min_ms: 150, max_ms: 150, answer: None, silent: false };
+const LATE: FaultKind = late(150);
+
+/// The connection breaks, and the request takes effect after so many milliseconds.
+const fn late(ms: u64) -> FaultKind {
+    FaultKind::LateCommit { min_ms: ms, max_ms: ms, answer: None, silent: false }
+}
 
 /// A request may be late by so much (the default of `settle_window`), in seconds.
 const WINDOW: i64 = 20 * 60;
@@ -343,6 +348,25 @@ async fn a_line_whose_answer_is_lost_is_not_added_twice() {
             bed.simulator.settled().await;
             bed.run().await.exits(0);
             assert_eq!(bed.told_lines(1), CHANGED);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_lost_and_then_changed_is_there_once_whichever_request_wins() {
+    // The lost request takes effect at any moment of the next pass, between any two of its requests.
+    for kind in [DROPPED, DONE_AND_DROPPED, late(1), late(30), late(60), late(90), late(120)] {
+        bed(async |bed| {
+            lost_change_of_lines(bed, kind.clone()).await;
+            bed.crm(
+                "UPDATE order_line SET qty = '9' WHERE line_no = 3; UPDATE order_line SET qty = '8' WHERE line_no = 2",
+            )
+            .await;
+            bed.run().await.exits(0);
+            bed.simulator.settled().await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 8 Line 2", "30000 9 Line 3"], "{kind:?}");
         })
         .await;
     }

@@ -69,7 +69,7 @@ impl Crm {
 /// The items that Business Central has, as JSON.
 pub(super) fn items() -> String {
     let item = |number: i64| serde_json::json!({ "number": format!("SKU-{number:02}"), "displayName": format!("Article {number}"), "unitPrice": 1 });
-    serde_json::Value::from_iter((0..ITEMS).map(item)).to_string()
+    (0..ITEMS).map(item).collect::<serde_json::Value>().to_string()
 }
 
 fn customers() -> String {

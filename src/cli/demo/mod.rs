@@ -13,13 +13,12 @@ use std::path::{Path, PathBuf};
 use super::args::{Demo, Global};
 use super::exit::{Exit, Failed};
 use super::interrupt::Interrupt;
-use super::{Outside, logging};
+use super::logging;
 use crate::simulator::{Options, Simulator};
 
 /// Shows the whole thing at work.
 pub(super) async fn demo(global: &Global, command: &Demo) -> Result<Exit, Failed> {
     logging::start(global, None);
-    let outside = Outside::new();
     let interrupt = Interrupt::watch();
     let folder = folder(command.dir.as_deref())?;
     let simulator = Simulator::start(Options { data_file: Some(folder.join("bc.jsonl")), ..Options::default() })
@@ -29,8 +28,7 @@ pub(super) async fn demo(global: &Global, command: &Demo) -> Result<Exit, Failed
     simulator.load("items", &crm::items()).map_err(|error| Failed::new(Exit::Failed, error))?;
     let crm = crm::Crm::make(&folder.join("crm.db")).await.map_err(failed)?;
     let config = write_config(&folder, &simulator)?;
-    let mut story =
-        story::Story { config: &config, outside: &outside, simulator: &simulator, cancel: interrupt.token() };
+    let mut story = story::Story { config: &config, simulator: &simulator, cancel: interrupt.token() };
 
     let mut out = anstream::stdout();
     writeln!(out, "A CRM with 300 customers and 400 orders, a few of them flawed, and an empty Business Central.\n")?;

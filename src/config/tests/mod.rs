@@ -7,7 +7,7 @@ mod values;
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-use super::{Config, Environment, Problem, ProcessEnvironment, Report, SourceText, check};
+use super::{Config, Environment, Problem, ProcessEnvironment, Purpose, Report, SourceText, check};
 
 /// Variables that a test sets, and the groups of the real process.
 struct Surroundings(HashMap<String, OsString>);
@@ -61,7 +61,7 @@ fn changed(from: &str, to: &str) -> String {
 
 fn load_text(text: &str) -> Result<Config, Report> {
     let surroundings = Surroundings::with(&[("SECRET", "s3cret"), ("DATABASE", "mysql://u:pw@h/d"), ("EMPTY", "")]);
-    check(SourceText::new("config.toml", text), &surroundings)
+    check(SourceText::new("config.toml", text), &surroundings, Purpose::Work)
 }
 
 /// All that is told about `text`, warnings too.

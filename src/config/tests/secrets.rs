@@ -7,7 +7,7 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::{SMALL, Surroundings, changed, load_text, report_on};
-use crate::config::{Environment, SecretError, SecretRef, SourceText, check, load};
+use crate::config::{Environment, Purpose, SecretError, SecretRef, Severity, SourceText, check, load, load_to_look};
 
 fn file_with(directory: &Path, name: &str, text: &str, mode: u32) -> SecretRef {
     let path = directory.join(name);
@@ -127,6 +127,30 @@ fn a_secret_of_an_enabled_job_is_looked_for_when_loading() {
     assert_eq!((problem.path.as_str(), report.position(problem).unwrap().line), ("targets.main.client_secret", 7));
 }
 
+#[test]
+fn who_only_looks_needs_no_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    fs::write(&path, SMALL).unwrap();
+    let nothing = Surroundings::with(&[]);
+    assert!(load(&path, &nothing).unwrap_err().to_string().contains("`SECRET` is not set"));
+    assert_eq!(load_to_look(&path, &nothing).unwrap().report.problems(), []);
+}
+
+#[test]
+fn credentials_are_only_warned_of_where_there_cannot_be_any() {
+    let text = changed("{ env = 'SECRET' }", "{ credential = 'x' }");
+    let report = load_text(&text).unwrap().report;
+    let problem = &report.problems()[0];
+    assert_eq!((problem.severity, problem.path.as_str()), (Severity::Warning, "targets.main.client_secret"));
+    assert!(problem.hint.as_ref().unwrap().contains("LoadCredential=x:"), "{report}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let within = Surroundings::with(&[("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
+    let report = check(SourceText::new("config.toml", text), &within, Purpose::Work).unwrap_err();
+    assert!(report.problems()[0].message.contains("does not exist"), "{report}");
+}
+
 /// Every way to write a secret where none belongs. `hunter2` is the secret.
 const WRITTEN: [&str; 17] = [
     "client_secret = \"hunter2\"",
@@ -183,7 +207,7 @@ fn an_address_found_in_a_secret_is_checked_but_never_shown() {
     let surroundings = Surroundings::with(&[("SECRET", "hunter2"), ("URL", "http://hunter2.example/x")]);
     let text = changed("type = 'sqlite'\npath = 'crm.db'", "type = 'postgres'\nurl = { env = 'URL' }");
     let text = format!("{text}[alerts]\nwebhook = {{ env = 'URL' }}\n");
-    let report = check(SourceText::new("config.toml", text), &surroundings).unwrap_err();
+    let report = check(SourceText::new("config.toml", text), &surroundings, Purpose::Work).unwrap_err();
     assert_eq!(
         report.problems().iter().map(|p| p.path.as_str()).collect::<Vec<_>>(),
         ["sources.crm.url", "alerts.webhook"]

@@ -107,7 +107,8 @@ fn the_ledger_is_in_the_first_state_directory_if_there_is_one() {
         [("/var/lib/bcsync", "/var/lib/bcsync/ledger.db"), ("/a:/b", "/a/ledger.db"), ("", "./ledger.db")]
     {
         let surroundings = Surroundings::with(&[("SECRET", "s"), ("STATE_DIRECTORY", variable)]);
-        let config = super::check(super::SourceText::new("c", SMALL), &surroundings).unwrap();
+        let config =
+            super::check(super::SourceText::new("c", SMALL), &surroundings, crate::config::Purpose::Work).unwrap();
         assert_eq!(config.ledger.path, Path::new(expected), "{variable:?}");
     }
 }

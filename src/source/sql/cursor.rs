@@ -5,166 +5,12 @@
 //! includes that value. Texts are compared by the source; here a stamp is only taken apart and put together again in
 //! the form in which the source writes it, because SQLite compares stamps as text.
 
-use std::time::Duration;
-
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone};
-use chrono_tz::Tz;
 
-use super::super::ShapeError;
 use super::dialect::CursorDomain;
-use crate::model::Problem;
-
-/// How much is read again every time, below the stored cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overlap {
-    /// For time stamps.
-    Time(Duration),
-    /// For integers.
-    Count(i64),
-}
-
-/// The column that tells what changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CursorSpec {
-    /// The column of the query.
-    pub column: String,
-    /// How much is read again every time.
-    pub overlap: Overlap,
-    /// How far the cursor stays behind the source's clock. Without effect on integers.
-    pub lag: Duration,
-    /// The zone of stamps that carry none; UTC when left out.
-    pub timezone: Option<Tz>,
-}
-
-/// How finely a stamp is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Precision {
-    Day,
-    Minute,
-    Second,
-}
-
-/// A time stamp as the source writes it. Stamps with one form sort by time when they are compared as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp<'a> {
-    /// As written, in whatever zone.
-    time: NaiveDateTime,
-    precision: Precision,
-    /// Between date and time.
-    separator: char,
-    /// The number of digits after the seconds.
-    digits: usize,
-    /// What follows: nothing, `Z` or an offset such as `+02:00`.
-    suffix: &'a str,
-}
-
-impl<'a> Stamp<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let date = date(text.get(..10)?)?;
-        let whole_day = Stamp {
-            time: date.and_time(NaiveTime::MIN),
-            precision: Precision::Day,
-            separator: 'T',
-            digits: 0,
-            suffix: "",
-        };
-        let Some(rest) = text.get(11..) else {
-            return (text.len() == 10).then_some(whole_day);
-        };
-        let separator = char::from(text.as_bytes()[10]);
-        if !matches!(separator, 'T' | ' ') {
-            return None;
-        }
-        let (hour, minute) = (two_digits(rest, 0)?, two_digits(rest, 3)?);
-        if rest.as_bytes().get(2) != Some(&b':') {
-            return None;
-        }
-        let (precision, second, rest) = if rest.as_bytes().get(5) == Some(&b':') {
-            (Precision::Second, two_digits(rest, 6)?, &rest[8..])
-        } else {
-            (Precision::Minute, 0, &rest[5..])
-        };
-        let fraction = rest
-            .strip_prefix('.')
-            .map_or("", |after| &after[..after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len())]);
-        let suffix = if fraction.is_empty() { rest } else { &rest[1 + fraction.len()..] };
-        suffix_seconds(suffix)?;
-        let nanoseconds = fraction_nanoseconds(fraction)?;
-        let time = NaiveTime::from_hms_nano_opt(hour, minute, second, nanoseconds)?;
-        Some(Stamp { time: date.and_time(time), precision, separator, digits: fraction.len(), suffix })
-    }
-
-    /// Whether texts of this form and of `other` sort by time among each other. The number of digits may differ: what
-    /// that does to the order stays within one second.
-    fn sorts_with(&self, other: &Stamp<'_>) -> bool {
-        self.precision == other.precision && self.separator == other.separator && self.suffix == other.suffix
-    }
-
-    /// `time` in this form.
-    fn write(&self, time: NaiveDateTime) -> String {
-        let mut text = self.write_prefix(time);
-        if self.precision == Precision::Second && self.digits > 0 {
-            let nanoseconds = format!("{:09}", time.and_utc().timestamp_subsec_nanos());
-            text.push('.');
-            text.push_str(&nanoseconds[..self.digits.min(9)]);
-        }
-        text.push_str(self.suffix);
-        text
-    }
-
-    /// `time` in this form without fraction and suffix: as text not greater than any stamp of that second.
-    fn write_prefix(&self, time: NaiveDateTime) -> String {
-        match self.precision {
-            Precision::Day => time.format("%Y-%m-%d").to_string(),
-            Precision::Minute => format!("{}{}{}", time.date(), self.separator, time.format("%H:%M")),
-            Precision::Second => format!("{}{}{}", time.date(), self.separator, time.format("%H:%M:%S")),
-        }
-    }
-}
-
-fn date(text: &str) -> Option<NaiveDate> {
-    let bytes = text.as_bytes();
-    if bytes[4] != b'-' || bytes[7] != b'-' {
-        return None;
-    }
-    let year = two_digits(text, 0)? * 100 + two_digits(text, 2)?;
-    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, two_digits(text, 5)?, two_digits(text, 8)?)
-}
-
-fn two_digits(text: &str, at: usize) -> Option<u32> {
-    match text.as_bytes().get(at..at + 2)? {
-        &[tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some(u32::from(tens - b'0') * 10 + u32::from(ones - b'0')),
-        _ => None,
-    }
-}
-
-/// The fraction of a second that the digits `fraction` stand for.
-fn fraction_nanoseconds(fraction: &str) -> Option<u32> {
-    if fraction.is_empty() {
-        return Some(0);
-    }
-    let digits = &fraction[..fraction.len().min(9)];
-    let scale = 10_u32.pow(9 - u32::try_from(digits.len()).ok()?);
-    Some(digits.parse::<u32>().ok()? * scale)
-}
-
-/// The seconds east of UTC that the end of a stamp stands for; 0 when it is empty. `None` when it is none.
-fn suffix_seconds(suffix: &str) -> Option<i32> {
-    let (sign, rest) = match suffix.as_bytes() {
-        [] | [b'Z'] => return Some(0),
-        [b'+', ..] => (1, &suffix[1..]),
-        [b'-', ..] => (-1, &suffix[1..]),
-        _ => return None,
-    };
-    let minutes = match rest.len() {
-        2 => 0,
-        4 => two_digits(rest, 2)?,
-        5 if rest.as_bytes()[2] == b':' => two_digits(rest, 3)?,
-        _ => return None,
-    };
-    let seconds = i32::try_from(two_digits(rest, 0)? * 3600 + minutes * 60).ok()?;
-    Some(sign * seconds)
-}
+use super::spec::{CursorSpec, Overlap};
+use super::stamp::{Stamp, suffix_seconds};
+use crate::source::error::ShapeError;
 
 /// What is known of the cursor of one read.
 #[derive(Debug)]
@@ -174,7 +20,7 @@ pub(super) struct Watermark {
     /// The source's clock before the first page, in UTC, less the lag.
     horizon: NaiveDateTime,
     greatest: Option<String>,
-    nulls: u64,
+    unusable: u64,
 }
 
 impl Watermark {
@@ -188,8 +34,8 @@ impl Watermark {
         let now =
             Stamp::parse(now).ok_or_else(|| ShapeError::Row("the source's clock is not a time stamp".to_owned()))?.time;
         let lag = TimeDelta::from_std(spec.lag).unwrap_or(TimeDelta::MAX);
-        let horizon = now.checked_sub_signed(lag).unwrap_or(NaiveDateTime::MIN);
-        let watermark = Self { spec, domain, horizon, greatest: stored.map(str::to_owned), nulls: 0 };
+        let horizon = now.checked_sub_signed(lag).unwrap_or_else(dawn).max(dawn());
+        let watermark = Self { spec, domain, horizon, greatest: stored.map(str::to_owned), unusable: 0 };
         match (stored, domain) {
             (Some(stored), CursorDomain::Untyped) => watermark.check_overlap(stored.parse::<i64>().is_ok())?,
             (None, CursorDomain::Untyped) => {}
@@ -224,59 +70,54 @@ impl Watermark {
         }
     }
 
-    /// Takes note of one row's cursor, a JSON value. A value that does not sort with the others is a problem of its row.
-    pub(super) fn observe(&mut self, raw: &str) -> Result<Option<Problem>, ShapeError> {
-        let first = self.greatest.is_none();
-        match raw.as_bytes().first() {
-            Some(b'n') => self.nulls += 1,
-            Some(b'"') => {
-                let text = &raw[1..raw.len() - 1];
-                // MySQL's way to write "no date" where null is not allowed.
-                if text.is_empty() || text.starts_with("0000-00-00") {
-                    self.nulls += 1;
-                    return Ok(None);
-                }
-                let Some(stamp) = Stamp::parse(text) else {
-                    return Ok(Some(self.problem("is not a time stamp such as 2026-01-31 12:00:00")));
-                };
-                let Some(greatest) = &self.greatest else {
-                    self.check_overlap(false)?;
-                    self.greatest = Some(text.to_owned());
-                    return Ok(None);
-                };
-                if !Stamp::parse(greatest).is_some_and(|greatest| greatest.sorts_with(&stamp)) {
-                    return Ok(Some(self.problem(
-                        "is written in another form than that of other rows, so that they do not sort by time",
-                    )));
-                }
-                if text > greatest.as_str() {
-                    self.greatest = Some(text.to_owned());
-                }
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                let Ok(value) = raw.parse::<i64>() else {
-                    let (column, type_name) = (self.spec.column.clone(), "number with a fraction".to_owned());
-                    return Err(ShapeError::CursorType { column, type_name });
-                };
-                if first {
-                    self.check_overlap(true)?;
-                }
-                match self.greatest.as_deref().map(str::parse::<i64>) {
-                    Some(Err(_)) => return Ok(Some(self.problem("is a number, where other rows have time stamps"))),
-                    Some(Ok(greatest)) if greatest >= value => {}
-                    _ => self.greatest = Some(raw.to_owned()),
-                }
-            }
-            _ => {
-                let (column, type_name) = (self.spec.column.clone(), "boolean".to_owned());
-                return Err(ShapeError::CursorType { column, type_name });
-            }
-        }
-        Ok(None)
+    /// Takes note of one row's cursor, a JSON value.
+    pub(super) fn observe(&mut self, raw: &str) -> Result<(), ShapeError> {
+        let usable = match raw.as_bytes().first() {
+            Some(b'n') => false,
+            Some(b'"') => self.observe_stamp(&raw[1..raw.len() - 1])?,
+            Some(b'-' | b'0'..=b'9') => self.observe_integer(raw)?,
+            _ => return Err(self.unfit("boolean")),
+        };
+        self.unusable += u64::from(!usable);
+        Ok(())
     }
 
-    fn problem(&self, what: &str) -> Problem {
-        Problem::of(&self.spec.column, format!("the cursor {what}; only full reads would see this row"))
+    /// Whether `text` sorts by time with the stamps seen before. When it does not, the greatest text counts all the
+    /// same, because it is what the source compares with.
+    fn observe_stamp(&mut self, text: &str) -> Result<bool, ShapeError> {
+        let Some(stamp) = Stamp::parse(text) else { return Ok(false) };
+        let Some(greatest) = self.greatest.as_deref() else {
+            self.check_overlap(false)?;
+            self.greatest = Some(text.to_owned());
+            return Ok(true);
+        };
+        let Some(sorts) = Stamp::parse(greatest).map(|greatest| greatest.sorts_with(&stamp)) else {
+            return Ok(false);
+        };
+        if !sorts && self.domain != CursorDomain::Untyped {
+            // All rows are of one form here: it is the stored cursor that is of another.
+            return Err(ShapeError::StoredCursor { column: self.spec.column.clone(), stored: greatest.to_owned() });
+        }
+        if text > greatest {
+            self.greatest = Some(text.to_owned());
+        }
+        Ok(sorts)
+    }
+
+    fn observe_integer(&mut self, digits: &str) -> Result<bool, ShapeError> {
+        let Ok(value) = digits.parse::<i64>() else { return Err(self.unfit("number that is no 64-bit integer")) };
+        match self.greatest.as_deref().map(str::parse::<i64>) {
+            None => self.check_overlap(true)?,
+            Some(Err(_)) => return Ok(false),
+            Some(Ok(greatest)) if greatest >= value => return Ok(true),
+            Some(Ok(_)) => {}
+        }
+        self.greatest = Some(digits.to_owned());
+        Ok(true)
+    }
+
+    fn unfit(&self, type_name: &str) -> ShapeError {
+        ShapeError::CursorType { column: self.spec.column.clone(), type_name: type_name.to_owned() }
     }
 
     /// Where the next read may begin, given that everything up to the greatest value seen was read.
@@ -309,13 +150,132 @@ impl Watermark {
         self.greatest.as_deref()
     }
 
-    /// How many rows had no cursor value.
-    pub(super) fn nulls(&self) -> u64 {
-        self.nulls
+    /// How many rows had no cursor that sorts with the others.
+    pub(super) fn unusable(&self) -> u64 {
+        self.unusable
     }
 }
 
 /// The earliest time that the forms can write: years have four digits.
 fn dawn() -> NaiveDateTime {
     NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or(NaiveDate::MIN).and_time(NaiveTime::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono_tz::Tz;
+
+    use super::*;
+
+    fn spec(overlap: Overlap, timezone: Option<Tz>) -> CursorSpec {
+        CursorSpec { column: "at".to_owned(), overlap, lag: Duration::from_secs(10), timezone }
+    }
+
+    fn minutes(minutes: u64) -> Overlap {
+        Overlap::Time(Duration::from_secs(60 * minutes))
+    }
+
+    fn watermark(domain: CursorDomain, now: &str, timezone: Option<Tz>) -> Watermark {
+        Watermark::new(spec(minutes(5), timezone), domain, now, None).unwrap()
+    }
+
+    #[test]
+    fn the_lower_bound_sorts_before_every_stamp_of_its_second() {
+        for (stored, expected) in [
+            ("2026-01-31 12:00:00", "2026-01-31 11:55:00"),
+            ("2026-01-31T12:00:00.987Z", "2026-01-31T11:55:00"),
+            ("2026-01-31T12:00:00+02:00", "2026-01-31T11:55:00"),
+            ("2026-01-31 00:04", "2026-01-30 23:59"),
+            ("2026-01-31", "2026-01-30"),
+        ] {
+            let mark = watermark(CursorDomain::Untyped, "2026-06-01T00:00:00", None);
+            assert_eq!(mark.lower_bound(stored).unwrap(), expected);
+        }
+        let ages = spec(Overlap::Time(Duration::MAX), None);
+        let mark = Watermark::new(ages, CursorDomain::Untyped, "2026-06-01", None).unwrap();
+        assert_eq!(mark.lower_bound("2026-01-31 12:00:00").unwrap(), "0001-01-01 00:00:00");
+        assert!(mark.lower_bound("7").is_err());
+    }
+
+    #[test]
+    fn the_checkpoint_is_the_greatest_value_or_the_horizon() {
+        let now = "2026-06-01T12:00:00.250000";
+        for (seen, expected) in [
+            ("2026-05-31 10:00:00", "2026-05-31 10:00:00"),
+            ("2026-06-01 11:59:50", "2026-06-01 11:59:50"),
+            ("2026-06-01 11:59:51", "2026-06-01 11:59:50"),
+            ("2026-06-01T11:59:58.1Z", "2026-06-01T11:59:50.2Z"),
+            ("2026-06-01T13:59:58.123+02:00", "2026-06-01T13:59:50.250+02:00"),
+            ("2999-01-01", "2026-06-01"),
+        ] {
+            let mut mark = watermark(CursorDomain::Untyped, now, None);
+            mark.observe(&format!("\"{seen}\"")).unwrap();
+            assert_eq!(mark.checkpoint().as_deref(), Some(expected), "{seen}");
+        }
+    }
+
+    #[test]
+    fn stamps_without_zone_are_compared_with_the_clock_of_their_zone() {
+        let future = "\"2999-01-01 00:00:00\"";
+        let berlin = Some(chrono_tz::Europe::Berlin);
+        for (domain, timezone, now, expected) in [
+            (CursorDomain::LocalStamp, None, "2026-06-01T12:00:10", "2026-06-01 12:00:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-06-01T12:00:10", "2026-06-01 14:00:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-01-01T12:00:10", "2026-01-01 13:00:00"),
+            (CursorDomain::UtcStamp, berlin, "2026-06-01T12:00:10", "2026-06-01 12:00:00"),
+            // Clocks are set back at 01:00 UTC: what is written from then on starts again at 02:00.
+            (CursorDomain::LocalStamp, berlin, "2026-10-24T23:30:10", "2026-10-25 01:30:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-10-25T00:30:10", "2026-10-25 01:30:00"),
+            (CursorDomain::LocalStamp, berlin, "2026-10-25T01:30:10", "2026-10-25 02:30:00"),
+        ] {
+            let mut mark = watermark(domain, now, timezone);
+            mark.observe(future).unwrap();
+            assert_eq!(mark.checkpoint().as_deref(), Some(expected), "{domain:?} {now}");
+        }
+    }
+
+    #[test]
+    fn rows_whose_cursor_does_not_sort_with_the_others_are_counted() {
+        let mut mark = watermark(CursorDomain::Untyped, "2026-06-01", None);
+        for raw in ["\"2026-01-01\"", "\"2026-01-02 00:00:00\"", "\"2026-01-02 00:00:00.5\"", "\"2026-01-01 23:00:00\""]
+        {
+            mark.observe(raw).unwrap();
+        }
+        assert_eq!((mark.unusable(), mark.greatest()), (1, Some("2026-01-02 00:00:00.5")));
+        for raw in ["null", "\"\"", "\"0000-00-00 00:00:00\"", "\"soon\"", "17", "\"2026-01-02 00:00:00Z\""] {
+            mark.observe(raw).unwrap();
+        }
+        assert_eq!((mark.unusable(), mark.greatest()), (7, Some("2026-01-02 00:00:00Z")));
+        assert!(mark.observe("1.5").is_err() && mark.observe("true").is_err());
+    }
+
+    #[test]
+    fn a_stored_cursor_of_another_form_is_refused_where_columns_are_typed() {
+        let stored = Some("2026-05-01T00:00:00");
+        let mut mark = Watermark::new(spec(minutes(5), None), CursorDomain::UtcStamp, "2026-06-01", stored).unwrap();
+        let error = mark.observe("\"2026-05-01T00:00:00+00:00\"").unwrap_err();
+        assert!(matches!(error, ShapeError::StoredCursor { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_stored_cursor_is_not_undercut() {
+        let stored = Some("2026-05-01 00:00:00");
+        let mut mark = Watermark::new(spec(minutes(5), None), CursorDomain::Untyped, "2026-06-01", stored).unwrap();
+        mark.observe("\"2026-04-30 23:58:00\"").unwrap();
+        assert_eq!(mark.checkpoint().as_deref(), stored);
+    }
+
+    #[test]
+    fn integers_are_compared_by_value() {
+        let count = spec(Overlap::Count(10), None);
+        let mut mark = Watermark::new(count.clone(), CursorDomain::Integer, "2026-06-01", Some("99")).unwrap();
+        assert_eq!(mark.lower_bound("99").unwrap(), "89");
+        mark.observe("100").unwrap();
+        mark.observe("98").unwrap();
+        assert_eq!(mark.checkpoint().as_deref(), Some("100"));
+        assert!(Watermark::new(count, CursorDomain::LocalStamp, "2026-06-01", None).is_err());
+        assert!(Watermark::new(spec(minutes(1), None), CursorDomain::Untyped, "2026-06-01", Some("7")).is_err());
+    }
 }

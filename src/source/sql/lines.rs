@@ -6,25 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::{ShapeError, SourceError};
+use super::column::{Column, check_names, find};
 use super::connection::{Bind, Connection};
-use super::dialect::{Column, Dialect, KeyColumn};
+use super::dialect::{Dialect, KeyColumn};
 use super::placeholders::Query;
-use super::rows::{Key, LineRow};
+use super::rows::{Key, LineRow, inexact_problem};
+use super::spec::LinesSpec;
 use super::wrap::Selection;
-use super::{check_names, find};
 use crate::model::{Columns, Problem};
-
-/// Where the lines of a stream come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinesSpec {
-    /// The query, without paging and placeholders.
-    pub query: String,
-    /// Its column that holds the key of the parent.
-    pub parent: String,
-    /// Its column that tells the lines of one parent apart: an integer or text.
-    pub key: String,
-}
+use crate::source::error::{ShapeError, SourceError};
 
 /// The lines of one parent in the order of their keys, or what is wrong with them.
 pub(super) type LinesOfParent = Result<Vec<Box<str>>, Problem>;
@@ -58,10 +48,13 @@ impl Lines {
         const WHAT: &str = "the query of the lines";
         let dialect = connection.dialect();
         let query = Query::parse(&spec.query, dialect);
+        let shape = |problem| SourceError::Shape { stream: stream.to_owned(), problem };
+        if query.is_custom() {
+            return Err(shape(ShapeError::PlaceholderInLines));
+        }
         let described = connection.describe(query.text()).await;
         let columns = described.map_err(|failure| failure.running(stream, WHAT, Some(query.text())))?;
-        Self::of_columns(dialect, query, &columns, spec)
-            .map_err(|problem| SourceError::Shape { stream: stream.to_owned(), problem })
+        Self::of_columns(dialect, query, &columns, spec).map_err(shape)
     }
 
     fn of_columns(dialect: Dialect, query: Query, columns: &[Column], spec: &LinesSpec) -> Result<Self, ShapeError> {
@@ -94,7 +87,7 @@ impl Lines {
 
     fn collect(&self, texts: &[String]) -> Result<HashMap<String, LinesOfParent>, ShapeError> {
         let mut by_parent: HashMap<String, Result<Vec<Line>, Problem>> = HashMap::new();
-        for text in texts {
+        for text in texts.iter().flat_map(|text| self.dialect.rows(text)) {
             let row = LineRow::split(text, self.selection.has_inexact())?;
             let Some(parent) = row.parent.as_str() else { continue };
             let line = self.line(&row);
@@ -114,7 +107,7 @@ impl Lines {
     fn line(&self, row: &LineRow<'_>) -> Result<Line, Problem> {
         let key = match &row.key {
             Key::Integer(digits) => {
-                digits.parse().map(LineKey::Integer).unwrap_or_else(|_| LineKey::Text((*digits).to_owned()))
+                digits.parse().map_or_else(|_| LineKey::Text((*digits).to_owned()), LineKey::Integer)
             }
             Key::Text(text) => LineKey::Text(text.clone().into_owned()),
             Key::Null => {
@@ -141,7 +134,7 @@ impl Lines {
         }
         if let Some((line, index)) = lines.iter().find_map(|line| Some((line, line.inexact?))) {
             let property = format!("lines[{}].{}", line.key.text(), self.columns[index]);
-            return Err(super::inexact_problem(property));
+            return Err(inexact_problem(property));
         }
         Ok(lines.into_iter().map(|line| line.body).collect())
     }

@@ -5,10 +5,14 @@
 
 use std::sync::Arc;
 
-use super::super::ShapeError;
-use super::dialect::{ALIAS, Column, Dialect, KeyColumn, Operand};
+use super::column::Column;
+use super::dialect::{ALIAS, Dialect, KeyColumn, Operand};
 use super::placeholders::{Piece, Query, Slot};
 use super::rows::Layout;
+use crate::source::error::ShapeError;
+
+/// How many rows without a key are handed over: enough to see what is wrong with them.
+const WITHOUT_KEY_LIMIT: usize = 500;
 
 /// A statement, and which values its parameters ask for, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +62,10 @@ impl Selection {
         format!("SELECT {} FROM ({}\n) {ALIAS}", flags.join("||"), self.query.sample())
     }
 
-    /// The rows whose `column` is one of `count` keys, with `lead` before their columns.
+    /// The rows whose `column` is one of `count` keys, with `lead` before their columns, in no order.
     pub(super) fn of_keys(&self, column: &KeyColumn, lead: &[&str], count: usize) -> String {
         let condition = self.dialect.one_of(&column.native, count);
-        format!("SELECT {} FROM {} WHERE {condition}", self.row(lead), self.table())
+        format!("SELECT {} FROM {} WHERE {condition}", self.dialect.gathered(&self.row(lead)), self.table())
     }
 }
 
@@ -97,7 +101,7 @@ impl Paging {
 
     /// The first page of a full read.
     pub(super) fn full_first(&self) -> Statement {
-        self.page(Order::Key, |sql| sql.push(&format!("{} IS NOT NULL", self.key.native.expr)))
+        self.page(Order::Key, |sql| sql.push(&format!("{} IS NOT NULL", self.key.column)))
     }
 
     /// A later page of a full read: the rows above a key.
@@ -109,7 +113,7 @@ impl Paging {
     pub(super) fn since_first(&self, cursor: &Operand) -> Statement {
         self.page(Order::Cursor, |sql| {
             sql.compare(cursor, ">=", Slot::Cursor);
-            sql.push(&format!(" AND {} IS NOT NULL", self.key.native.expr));
+            sql.push(&format!(" AND {} IS NOT NULL", self.key.column));
         })
     }
 
@@ -122,20 +126,20 @@ impl Paging {
             sql.compare(cursor, ">", Slot::Cursor);
             sql.push(" OR ");
             sql.compare(&self.key.exact, ">", Slot::Key);
-            sql.push(&format!(") AND {} IS NOT NULL", self.key.native.expr));
+            sql.push(&format!(") AND {} IS NOT NULL", self.key.column));
         })
     }
 
-    /// Rows without a key, which no other statement finds; with `since`, only those at and above that cursor.
+    /// The first rows without a key, which no other statement finds; with `since`, only those at and above that cursor.
     pub(super) fn without_key(&self, since: Option<&Operand>) -> Statement {
         let mut sql = Sql::new(self.selection.dialect);
         let row = self.selection.row(&self.lead());
-        sql.push(&format!("SELECT {row} FROM {} WHERE {} IS NULL", self.selection.table(), self.key.native.expr));
+        sql.push(&format!("SELECT {row} FROM {} WHERE {} IS NULL", self.selection.table(), self.key.column));
         if let Some(cursor) = since {
             sql.push(" AND ");
             sql.compare(cursor, ">=", Slot::Cursor);
         }
-        sql.push(&format!(" LIMIT {}", self.limit));
+        sql.push(&format!(" LIMIT {WITHOUT_KEY_LIMIT}"));
         sql.finish()
     }
 
@@ -187,9 +191,8 @@ impl Paging {
             _ => native.clone(),
         };
         let (open, close) = match dialect {
-            // One text for the whole page: a row costs half as much that way. JSON has no line breaks of its own.
             Dialect::Sqlite => {
-                (format!("SELECT group_concat(r, char(10)) FROM (SELECT {row} AS r FROM {table}"), ")".to_owned())
+                (format!("SELECT {} FROM (SELECT {row} AS r FROM {table}", dialect.gathered("r")), ")".to_owned())
             }
             // The page is cut before it is ranked: otherwise the whole table would be.
             _ if rank.is_some() => {
@@ -234,5 +237,111 @@ impl Sql {
 
     fn finish(self) -> Statement {
         Statement { sql: self.text.into(), slots: self.slots }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnection;
+    use sqlx::{AssertSqlSafe, Connection, Executor};
+
+    use super::*;
+
+    fn column(name: &str, type_name: &str) -> Column {
+        Column { name: name.to_owned(), type_name: type_name.to_owned() }
+    }
+
+    fn paging(dialect: Dialect, query: &str, columns: &[Column]) -> Paging {
+        Paging {
+            selection: Selection::new(dialect, Query::parse(query, dialect), columns).unwrap(),
+            key: dialect.key(&columns[0], true).unwrap(),
+            cursor: Some(dialect.cursor(&columns[1]).unwrap().0),
+            limit: 101,
+        }
+    }
+
+    #[test]
+    fn statements_of_each_dialect() {
+        let columns = [column("id", "BIGINT"), column("at", "DATETIME")];
+        let mysql = paging(Dialect::MySql, "SELECT id, at FROM t -- all", &columns);
+        let row = "CONVERT(JSON_ARRAY(q.`id`,q.`at`,q.`id`,q.`at`) USING utf8mb4)";
+        assert_eq!(
+            &*mysql.full_next().sql,
+            format!(
+                "SELECT {row} FROM (SELECT id, at FROM t\n) q WHERE q.`id` > CAST(? AS SIGNED) ORDER BY q.`id` LIMIT 101"
+            )
+        );
+
+        let columns = [column("id", "INT8"), column("at", "TIMESTAMPTZ")];
+        let postgres = paging(Dialect::Postgres, "SELECT id, at FROM t;", &columns);
+        let statement = postgres.since_next(postgres.cursor.as_ref().unwrap());
+        assert_eq!(statement.slots, [Slot::Cursor, Slot::Cursor, Slot::Key]);
+        assert!(statement.sql.contains(
+            "WHERE q.\"at\" >= CAST($1 AS TIMESTAMPTZ) AND (q.\"at\" > CAST($2 AS TIMESTAMPTZ) \
+             OR q.\"id\" > CAST($3 AS INT8)) AND q.\"id\" IS NOT NULL ORDER BY q.\"at\", q.\"id\" LIMIT 101"
+        ));
+
+        let columns = [column("id", "VARCHAR"), column("at", "DATETIME")];
+        let collated = paging(Dialect::MySql, "SELECT id, at FROM t", &columns);
+        assert!(collated.full_layout().rank && !collated.layout().rank);
+        let sql = collated.full_first().sql;
+        assert!(sql.contains("DENSE_RANK() OVER (ORDER BY q.`id`)"), "{sql}");
+        assert!(sql.ends_with("ORDER BY q.`id` LIMIT 101) q ORDER BY q.`id`"), "{sql}");
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        let columns = [column("a\"b`c", "INT8"), column("at", "DATE")];
+        assert!(paging(Dialect::Postgres, "SELECT 1", &columns).full_first().sql.contains("q.\"a\"\"b`c\""));
+        let columns = [column("a\"b`c", "INT"), column("at", "DATE")];
+        assert!(paging(Dialect::MySql, "SELECT 1", &columns).full_first().sql.contains("q.`a\"b``c`"));
+    }
+
+    #[test]
+    fn a_custom_query_gets_parameters_in_place_of_its_placeholders() {
+        let columns = [column("id", "INT8"), column("at", "DATE")];
+        let query = "SELECT id, at FROM t WHERE (at, id) > (:cursor, :key) ORDER BY at, id LIMIT :limit";
+        let statement = paging(Dialect::Postgres, query, &columns).custom();
+        assert_eq!(statement.slots, [Slot::Cursor, Slot::Key]);
+        assert!(
+            statement.sql.ends_with(
+                "FROM (SELECT id, at FROM t WHERE (at, id) > (CAST($1 AS DATE), CAST($2 AS INT8)) \
+                 ORDER BY at, id LIMIT 101\n) q"
+            ),
+            "{}",
+            statement.sql
+        );
+    }
+
+    #[tokio::test]
+    async fn sqlite_serves_every_statement_from_an_index() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let tables = "CREATE TABLE n (id INTEGER PRIMARY KEY, at TEXT, x REAL); CREATE INDEX na ON n (at); \
+                      CREATE TABLE s (id TEXT PRIMARY KEY, at TEXT, x REAL); CREATE INDEX sa ON s (at, id)";
+        connection.execute(sqlx::raw_sql(tables)).await.unwrap();
+        for table in ["n", "s"] {
+            let columns = [column("id", "INTEGER"), column("at", "TEXT"), column("x", "REAL")];
+            let paging = paging(Dialect::Sqlite, &format!("SELECT * FROM {table} WHERE x > 1"), &columns);
+            let cursor = paging.cursor.as_ref().unwrap();
+            for sql in [
+                paging.full_next().sql.to_string(),
+                paging.since_first(cursor).sql.to_string(),
+                paging.since_next(cursor).sql.to_string(),
+                paging.repeated(3),
+                paging.selection.of_keys(&paging.key, &[], 3),
+            ] {
+                let plan: Vec<(i64, i64, i64, String)> =
+                    sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                        .fetch_all(&mut connection)
+                        .await
+                        .unwrap();
+                let steps: Vec<String> = plan.into_iter().map(|(_, _, _, step)| step).collect();
+                assert!(
+                    steps.iter().any(|step| step.starts_with(&format!("SEARCH {table} USING"))),
+                    "{sql}: {steps:?}"
+                );
+                assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE FOR ORDER BY")), "{sql}: {steps:?}");
+            }
+        }
     }
 }

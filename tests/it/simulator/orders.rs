@@ -220,6 +220,18 @@ async fn a_header_change_that_recreates_the_lines_gives_them_new_ids() {
 }
 
 #[tokio::test]
+async fn prices_are_converted_when_they_are_to_include_tax() {
+    let bed = Bed::with(Options { tax_percent: "19".parse().unwrap(), ..Options::default() }).await;
+    bed.customer("C1").await;
+    bed.item("I1", "100").await;
+    let order = bed.order("SO-1").await;
+    assert_eq!(order.get("totalAmountIncludingTax"), json!(238.0));
+    let with_tax = bed.patch(&path_of(&order), "*", r#"{"pricesIncludeTax":true}"#).await.is(200);
+    assert_eq!(with_tax.get("totalAmountIncludingTax"), json!(238.0));
+    assert_eq!(bed.lines(&order).await[0]["unitPrice"], json!(119.0));
+}
+
+#[tokio::test]
 async fn the_invoice_discount_is_distributed_over_the_lines() {
     let bed = Bed::new().await;
     bed.ready_for_orders().await;
@@ -265,6 +277,9 @@ async fn a_released_order_is_locked_but_not_for_everything() {
     bed.patch(&line, "*", r#"{"quantity":9}"#).await.is(200);
     bed.person(&order, Deed::RequestApproval);
     assert_eq!(bed.get(&path).await.text("status"), "In_x0020_Review");
+    let refused = bed.patch(&path, "*", r#"{"salesperson":"JO"}"#).await;
+    refused.refused(400, "Application_FieldValidationException");
+    assert!(refused.message().contains("Current value is 'Pending Approval'."));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bcsync::simulator::Options;
+use bcsync::simulator::{Fault, FaultKind, FaultMatch, Options};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
@@ -115,6 +115,20 @@ async fn missing_permissions_are_told_in_the_text() {
     assert!(refused.message().starts_with("Sorry, the current permissions prevented the action. (TableData Item Read"));
     bed.get("customers").await.is(200);
     bed.post("customers", json!({ "displayName": "x" })).await.refused(400, "Internal_ServerError");
+}
+
+#[tokio::test]
+async fn the_token_endpoint_fails_only_when_it_is_named() {
+    let bed = Bed::new().await;
+    let status = FaultKind::Status { status: 503, retry_after: Some(1), committed: false };
+    bed.simulator.inject(Fault::once(status.clone(), FaultMatch::default()));
+    bed.token_request(TENANT, &form(&[])).await.is(200);
+    bed.get("customers").await.is(503);
+    let named = FaultMatch { set: Some("token".to_owned()), ..FaultMatch::default() };
+    bed.simulator.inject(Fault::once(status, named));
+    bed.get("customers").await.is(200);
+    let refused = bed.token_request(TENANT, &form(&[])).await.is(503);
+    assert_eq!(refused.headers["retry-after"], "1");
 }
 
 /// A fresh key with its self-signed certificate.

@@ -1,0 +1,78 @@
+//! Rows that BC has and that we did not make: linked, brought up to date or left alone, by policy.
+
+use super::Applier;
+use super::candidate::Candidate;
+use super::compare;
+use super::error::ApplyError;
+use super::operation::{Prepared, What, Write, field_changes};
+use crate::bc::Row;
+use crate::ledger::SettledLink;
+use crate::model::{Adopt, LinkedLine, Outcome, RecordState, Snapshot};
+
+impl Applier<'_> {
+    /// A row that BC has and that no link knows: adopted by policy, unless it belongs to another record.
+    pub(super) async fn found(&self, candidate: &Candidate, row: &Row) -> Result<Prepared, ApplyError> {
+        let owner = self.ledger.owner_of(self.job.target, &self.job.entity.to_string(), &row.id).await?;
+        if let Some((job, key)) = owner {
+            return Ok(candidate.left(
+                RecordState::Quarantined,
+                format!("the row that matches is linked to record {key} of job {job}; one row cannot be both"),
+            ));
+        }
+        // The first attempt at creating it may have taken effect after all: then it is ours, whatever the policy.
+        let ours =
+            candidate.row.repeated && compare::differing(&self.job, &candidate.resolved.properties, row).is_empty();
+        Ok(self.adopt(candidate, row, if ours { Adopt::IfEqual } else { self.job.adopt }))
+    }
+
+    pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt) -> Prepared {
+        let number = row.text(self.job.number_property());
+        let changes = compare::differing(&self.job, &candidate.resolved.properties, row);
+        let same_lines =
+            candidate.resolved.lines.as_ref().is_none_or(|lines| compare::same_lines(&self.job, lines, row));
+        let names = || changes.iter().map(|change| change.name.as_str()).collect::<Vec<_>>().join(", ");
+        if policy == Adopt::Never {
+            return candidate.left(
+                RecordState::Quarantined,
+                format!(
+                    "Business Central has a row that matches ({number}) and that bcsync did not make; `adopt` is \
+                     \"never\". Link it with `bcsync links import`, or remove it there"
+                ),
+            );
+        }
+        if !same_lines || (policy == Adopt::IfEqual && !changes.is_empty()) {
+            let differ = if same_lines { names() } else { "lines".to_owned() };
+            return candidate.left(
+                RecordState::Quarantined,
+                format!(
+                    "Business Central has a row that matches ({number}) and differs in {differ}; make them equal, or \
+                     link it with `bcsync links import`"
+                ),
+            );
+        }
+        let mut snapshot = Snapshot { sent: candidate.resolved.properties.clone(), ..Snapshot::default() };
+        snapshot.lines = self.adopted_lines(candidate, row);
+        snapshot.answered = compare::answered(&snapshot.sent, row);
+        if changes.is_empty() {
+            let update = candidate.link_to(row, number, snapshot);
+            return candidate.settled(Outcome::Adopted, Some(SettledLink::Current(update)), None);
+        }
+        let fields = field_changes(&changes);
+        let properties = compare::with_overwritten(&self.job.schema, &changes, &snapshot.sent, Some(row));
+        let what = What::Update { bc_id: row.id.clone(), etag: row.etag.clone(), properties, adopts: true };
+        Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
+    }
+
+    fn adopted_lines(&self, candidate: &Candidate, row: &Row) -> Vec<LinkedLine> {
+        let mut held = compare::document_lines(&self.job, row);
+        held.sort_by_key(compare::sequence);
+        let line = |(line, held): (&crate::model::ResolvedLine, Row)| LinkedLine {
+            key: line.key.clone(),
+            sequence: compare::sequence(&held),
+            sent: line.properties.clone(),
+            answered: compare::answered(&line.properties, &held),
+            id: Some(held.id),
+        };
+        candidate.resolved.lines.iter().flatten().zip(held).map(line).collect()
+    }
+}

@@ -1,0 +1,46 @@
+//! Why a record is where it is, in words for people.
+
+use crate::bc::BcError;
+use crate::ledger::{Reason, Settlement};
+use crate::model::{ErrorClass, Fingerprint, RecordState, Reference};
+
+/// Why nothing was sent although BC does not hold what the source has.
+pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
+
+/// What a record waits for, in words: one line for each missing record or code.
+pub(super) fn waits_for(missing: &[Reference]) -> String {
+    let words = |reference: &Reference| match reference {
+        Reference::Link { job, key } => format!("record {key} of job {job}, which is not in Business Central yet"),
+        Reference::Lookup { set, code } => format!("`{code}`, which Business Central does not have among its {set}"),
+    };
+    let list: Vec<_> = missing.iter().map(words).collect();
+    format!("waits for {}", list.join(" and for "))
+}
+
+/// BC's words as the ledger keeps them. The two refusals that nearly every new set-up meets get their fix.
+pub(super) fn reason_of(refusal: &BcError) -> Reason {
+    let hint = if refusal.message.contains("Posting Group must have a value") {
+        ". Rows made through the API get posting groups only from a template: in Business Central open `API Setup` and \
+         choose a template for the table, and fill in the rows that exist already"
+    } else if refusal.message.contains("activate Manual Nos.") {
+        ". Switch on `Manual Nos.` for that number series, or leave `number` out of the mapping"
+    } else {
+        ""
+    };
+    Reason {
+        text: format!("{refusal}{hint}"),
+        code: Some(refusal.code.clone()).filter(|code| !code.is_empty()),
+        correlation_id: refusal.correlation_id.clone(),
+    }
+}
+
+/// The settlement of a document whose transaction BC refused, once its row was found untouched.
+pub(super) fn refused(key: &str, fingerprint: Fingerprint, refusal: &BcError) -> Settlement {
+    let state = match refusal.class {
+        ErrorClass::Locked => RecordState::Locked,
+        ErrorClass::MissingRelation => RecordState::Waiting,
+        ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => RecordState::Pending,
+        _ => RecordState::Quarantined,
+    };
+    Settlement::left(key, fingerprint, state, reason_of(refusal))
+}

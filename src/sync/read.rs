@@ -1,0 +1,195 @@
+//! Reading: page by page from the source into the outbox, past everything that is unchanged.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::Pass;
+use super::error::SyncError;
+use crate::bc::Failure;
+use crate::ledger::{JobId, JobRow, Staged, StagedAs, Standing};
+use crate::mapping::{MapContext, Mapped, match_value};
+use crate::model::{Counters, Fingerprint, Problem, Progress, Record, RecordError};
+use crate::source::{Page, ReadSummary, Reject, SourceError, SqlStream, Start};
+
+/// Pages that may be read ahead of the one that is being staged.
+const READ_AHEAD: usize = 2;
+
+/// Pages whose standing is asked for side by side.
+const COMPARED_AT_ONCE: usize = 2;
+
+/// What reading counted beside the counters.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) counters: Counters,
+    /// Linked records among those read.
+    pub(super) linked: u64,
+    pub(super) null_cursors: u64,
+    pub(super) missing: Option<u64>,
+}
+
+impl Pass<'_> {
+    /// Reads the stream, and stages what is not simply unchanged.
+    pub(super) async fn read(
+        &self,
+        row: &JobRow,
+        full: bool,
+        mapping: Fingerprint,
+        reading: &mut Reading,
+    ) -> Result<(), SyncError> {
+        let start = match &row.cursor {
+            Some(cursor) if !full => Start::Since(cursor.clone()),
+            _ => Start::Full,
+        };
+        let stream = SqlStream::open(&self.job.source, self.job.stream.clone(), start).await?;
+        self.check_columns(&stream)?;
+        let (pages, ahead) = mpsc::channel(READ_AHEAD);
+        let reader = tokio::spawn(read_ahead(stream, pages));
+        let compared = stream::unfold(ahead, async |mut ahead| Some((ahead.recv().await?, ahead)))
+            .map(|page| self.compare(row.id, mapping, page))
+            .buffered(COMPARED_AT_ONCE);
+        let mut compared = std::pin::pin!(compared);
+        while let Some((page, standings)) = compared.try_next().await? {
+            if self.cancel.is_cancelled() {
+                return Err(Failure::Cancelled.into());
+            }
+            self.stage(row.id, mapping, page, standings, reading).await?;
+            (self.progress)(Progress::Read(reading.counters.read));
+        }
+        let summary = match reader.await {
+            Ok(summary) => summary?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        reading.null_cursors = summary.null_cursors;
+        if summary.null_cursors > 0 && self.job.stream.cursor.is_some() {
+            warn!(job = %self.job.name, records = summary.null_cursors, "records without a cursor value are seen by full reads only");
+        }
+        if full && summary.complete {
+            let missing = self.ledger.linked(row.id).await?.saturating_sub(reading.linked);
+            reading.missing = Some(missing);
+            if missing > 0 {
+                warn!(job = %self.job.name, records = missing, "linked records are no longer in the source; their rows in Business Central stay");
+            }
+        }
+        self.ledger.read_ended(row.id, mapping, full && summary.complete).await?;
+        Ok(())
+    }
+
+    fn check_columns(&self, stream: &SqlStream) -> Result<(), SyncError> {
+        let problems = self.job.mapping.check_columns(stream.columns(), stream.line_columns());
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Err(SyncError::Mapping { job: self.job.name.clone(), problems: problems.join("; ") })
+    }
+
+    async fn compare(
+        &self,
+        job: JobId,
+        mapping: Fingerprint,
+        page: Result<Page, SourceError>,
+    ) -> Result<(Page, Vec<(Fingerprint, Standing)>), SyncError> {
+        let page = page?;
+        let fingerprints: Vec<_> = page.records.iter().map(|record| record.fingerprint(mapping)).collect();
+        let keys: Vec<_> =
+            page.records.iter().zip(&fingerprints).map(|(record, print)| (record.key.as_str(), *print)).collect();
+        let standings = self.ledger.standings(job, &keys).await?;
+        Ok((page, fingerprints.into_iter().zip(standings).collect()))
+    }
+
+    async fn stage(
+        &self,
+        job: JobId,
+        mapping: Fingerprint,
+        page: Page,
+        standings: Vec<(Fingerprint, Standing)>,
+        reading: &mut Reading,
+    ) -> Result<(), SyncError> {
+        // Counted when it is on the disk, so that the sums hold whenever the read ends early.
+        let mut counters = reading.counters;
+        counters.read += (page.records.len() + page.rejects.len()) as u64;
+        let mut staged = Vec::new();
+        for (record, (fingerprint, standing)) in page.records.into_iter().zip(standings) {
+            reading.linked += u64::from(standing.is_linked());
+            let stage = match standing {
+                Standing::Unchanged => {
+                    counters.unchanged += 1;
+                    continue;
+                }
+                Standing::Queued { .. } => {
+                    counters.queued += 1;
+                    continue;
+                }
+                Standing::Reverted { in_flight: false } => {
+                    counters.unchanged += 1;
+                    StagedAs::Reverted
+                }
+                Standing::Reverted { in_flight: true } | Standing::Changed { .. } => self.map(&record)?,
+            };
+            counters.filtered += u64::from(matches!(stage, StagedAs::Filtered));
+            staged.push(Staged { key: record.key, fingerprint, stage });
+        }
+        staged.extend(page.rejects.into_iter().map(|reject| refuse(reject, mapping)));
+        if staged.is_empty() && page.checkpoint.is_none() {
+            reading.counters = counters;
+            return Ok(());
+        }
+        let entity = self.job.entity.to_string();
+        let done = self
+            .ledger
+            .stage(self.target.id, &entity, job, staged, page.checkpoint.as_deref(), self.job.rename)
+            .await?;
+        counters.staged += done.staged;
+        counters.unchanged += done.equal;
+        counters.refused += done.refused;
+        counters.queued += done.queued;
+        reading.counters = counters;
+        Ok(())
+    }
+
+    fn map(&self, record: &Record) -> Result<StagedAs, RecordError> {
+        let fields = record.fields()?;
+        let context = MapContext { local_currency: Some(self.target.local_currency.clone()) };
+        Ok(match self.job.mapping.map(&fields, &context) {
+            Mapped::Filtered => StagedAs::Filtered,
+            Mapped::Problems(problems) => {
+                StagedAs::Refused { record: fields.to_json(), reason: Problem::join(&problems) }
+            }
+            Mapped::Draft(draft) => StagedAs::Wanted {
+                record: fields.to_json(),
+                draft: draft.to_json(),
+                draft_fingerprint: draft.fingerprint(),
+                match_value: match_value(&draft, &self.job.match_on),
+            },
+        })
+    }
+}
+
+/// Reads pages into the channel until the stream ends or nobody takes them any more.
+async fn read_ahead(
+    mut stream: SqlStream,
+    pages: mpsc::Sender<Result<Page, SourceError>>,
+) -> Result<ReadSummary, SourceError> {
+    loop {
+        match stream.next_page().await {
+            Ok(Some(page)) => {
+                if pages.send(Ok(page)).await.is_err() {
+                    return Ok(stream.summary());
+                }
+            }
+            Ok(None) => return Ok(stream.summary()),
+            Err(error) => {
+                let _ = pages.send(Err(error.clone())).await;
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// A row that cannot be a record is quarantined under its key, or under its content when it has none.
+fn refuse(reject: Reject, mapping: Fingerprint) -> Staged {
+    let fingerprint = Fingerprint::of([reject.body.as_str(), &mapping.to_string(), &reject.problem.message]);
+    let key = reject.key.unwrap_or_else(|| format!("(no key) {fingerprint}"));
+    Staged { key, fingerprint, stage: StagedAs::Refused { record: reject.body, reason: reject.problem.to_string() } }
+}
