@@ -30,7 +30,7 @@ CREATE TABLE job (
     target_id INTEGER NOT NULL REFERENCES target,
     entity    TEXT NOT NULL,         -- Business Central entity set
     cursor    TEXT,                  -- where the next incremental read begins; null: read everything
-    mapping   BLOB NOT NULL,         -- fingerprint of the mapping in force at the last read
+    mapping   BLOB NOT NULL,         -- fingerprint of mapping and policies in force at the last read
     full_at   TEXT                   -- end of the last complete full read
 ) STRICT;
 
@@ -93,7 +93,10 @@ CREATE TABLE intent (
     fingerprint BLOB NOT NULL,     -- of the outbox row this was made from
     draft       BLOB NOT NULL,     -- 128 bits over the draft
     match_value TEXT,
-    snapshot    TEXT NOT NULL,     -- JSON: what the link will hold once this is settled
+    snapshot    TEXT NOT NULL,     -- JSON: what the link will hold once this is settled; until then `answered` is what BC held before
+    earlier     TEXT,              -- JSON: the same of an earlier request under the same etag whose answer was lost too; only one of the two can win
+    total       TEXT,              -- JSON: the total that the document must come to
+    partial     INTEGER NOT NULL DEFAULT 0,  -- 1: one step of a change; more follow
     run_id      INTEGER NOT NULL REFERENCES run,
     sent_at     TEXT NOT NULL,     -- our clock, right before sending; each attempt stamps it anew
     clock_ahead INTEGER,           -- milliseconds by which Business Central's clock was ahead of ours; null: unknown

@@ -66,7 +66,7 @@ impl Pass<'_> {
     /// Makes the pass. Its outcome is in the ledger as well as in the report; only a ledger that cannot be written at
     /// all is an error.
     pub async fn run(&self) -> Result<Report, LedgerError> {
-        let mapping = self.job.mapping.fingerprint();
+        let mapping = self.job.fingerprint();
         let entity = self.job.entity.to_string();
         let row = self.ledger.job(&self.job.name, self.target.id, &entity, mapping).await?;
         // Another mapping makes other drafts of the same records: all of them have to be looked at again.

@@ -52,13 +52,14 @@ impl Applier<'_> {
         }
         let mut snapshot = Snapshot { sent: candidate.resolved.properties.clone(), ..Snapshot::default() };
         snapshot.lines = self.adopted_lines(candidate, row);
+        snapshot.answered = compare::answered(&snapshot.sent, row);
         if changes.is_empty() {
-            snapshot.answered = compare::answered(&snapshot.sent, row);
             let update = candidate.link_to(row, number, snapshot);
             return candidate.settled(Outcome::Adopted, Some(SettledLink::Current(update)), None);
         }
         let fields = field_changes(&changes);
-        let what = What::Update { bc_id: row.id.clone(), etag: row.etag.clone(), changes, adopts: true };
+        let properties = compare::with_overwritten(&self.job.schema, &changes, &snapshot.sent, Some(row));
+        let what = What::Update { bc_id: row.id.clone(), etag: row.etag.clone(), properties, adopts: true };
         Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
     }
 

@@ -3,7 +3,8 @@
 use super::job::ApplyJob;
 use crate::bc::Row;
 use crate::ledger::FieldChange;
-use crate::model::{OnConflict, PropertyChange, ResolvedLine, Snapshot, Value, Values};
+use crate::model::{LinkedLine, OnConflict, PropertyChange, ResolvedLine, Snapshot, Value, Values};
+use crate::schema::EntitySchema;
 
 /// The properties of `wanted` that `row` does not hold.
 pub(super) fn differing(job: &ApplyJob, wanted: &[(String, Value)], row: &Row) -> Vec<PropertyChange> {
@@ -16,6 +17,45 @@ pub(super) fn differing(job: &ApplyJob, wanted: &[(String, Value)], row: &Row) -
         })
     };
     wanted.iter().filter_map(change).collect()
+}
+
+/// What is sent to make `changes`: with those properties of `wanted` that BC overwrites in their wake. As far as it is
+/// known these are sent as BC holds them: what someone changed there is not undone by the way.
+pub(super) fn with_overwritten(
+    schema: &EntitySchema,
+    changes: &[PropertyChange],
+    wanted: &[(String, Value)],
+    held: Option<&Row>,
+) -> Values {
+    let sent = |(name, value): &(String, Value)| {
+        let value = match changes.iter().find(|change| change.name == *name) {
+            Some(change) => &change.new,
+            None if changes.iter().any(|change| schema.overwritten(&change.name, name)) => {
+                held.and_then(|row| row.get(name)).unwrap_or(value)
+            }
+            None => return None,
+        };
+        Some((name.clone(), value.clone()))
+    };
+    wanted.iter().filter_map(sent).collect()
+}
+
+/// Whether `row` can be the line that was made with the properties `sent`: it is of the same item or account, or it
+/// has all of them when they name none.
+pub(super) fn is_line(job: &ApplyJob, sent: &[(String, Value)], row: &Row) -> bool {
+    let names_it = |name: &str| matches!(name, "itemId" | "accountId" | "lineObjectNumber");
+    let has = |(name, value): &(String, Value)| job.same_in_line(name, value, row.get(name));
+    if sent.iter().any(|(name, _)| names_it(name)) {
+        sent.iter().filter(|(name, _)| names_it(name)).all(has)
+    } else {
+        sent.iter().all(has)
+    }
+}
+
+/// The line of ours among `lines`: by its id, or where BC made it anew by its sequence.
+pub(super) fn find_line<'r>(job: &ApplyJob, known: &LinkedLine, lines: &'r [Row]) -> Option<&'r Row> {
+    let by_id = lines.iter().find(|row| known.id.as_deref() == Some(row.id.as_str()));
+    by_id.or_else(|| lines.iter().find(|row| sequence(row) == known.sequence && is_line(job, &known.sent, row)))
 }
 
 /// Whether the lines of a document are exactly `wanted`, one by one in order.

@@ -22,6 +22,7 @@ mod pace;
 mod prepare;
 mod reasons;
 mod recover;
+mod recreated;
 mod references;
 mod round;
 mod send;

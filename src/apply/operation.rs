@@ -12,8 +12,6 @@ pub(super) enum Prepared {
     Write(Box<Write>),
     /// It is settled without sending anything.
     Settled(Box<Settlement>),
-    /// A request about it may still take effect, and nothing that competes with it has to be sent: it stays open.
-    StaysOpen(String),
 }
 
 /// A record of the outbox with what its write needs.
@@ -31,8 +29,11 @@ pub(super) struct Write {
     pub(super) total: Option<Value>,
     /// What is sent.
     pub(super) what: What,
-    /// What the link will hold once BC has done it; `answered` comes with the answer.
+    /// What the link will hold once BC has done it. `answered` comes with the answer; until then it is what BC holds
+    /// before, by which a lost request that was done is told from one that was not.
     pub(super) snapshot: Snapshot,
+    /// What an earlier request under the same etag, whose answer was lost, would leave.
+    pub(super) earlier: Option<Snapshot>,
     /// What the history will say of each property.
     pub(super) fields: Vec<FieldChange>,
 }
@@ -59,8 +60,8 @@ pub(super) enum What {
         bc_id: String,
         /// Its etag.
         etag: String,
-        /// What changes.
-        changes: Vec<PropertyChange>,
+        /// What is sent.
+        properties: Values,
         /// Whether the row becomes linked by this.
         adopts: bool,
     },
@@ -74,6 +75,8 @@ pub(super) enum What {
         operations: Vec<Operation>,
         /// Whether more steps follow, so that the outbox row stays.
         partial: bool,
+        /// When BC makes all lines anew by this: the sequences that they have before, in order.
+        recreated: Vec<i64>,
     },
 }
 
@@ -88,6 +91,7 @@ impl Write {
             total: row.draft.total.clone(),
             what,
             snapshot,
+            earlier: None,
             fields,
         }
     }
@@ -108,6 +112,9 @@ impl Write {
             draft: self.draft,
             match_value: self.match_value.clone(),
             snapshot: self.snapshot.clone(),
+            earlier: self.earlier.clone(),
+            total: self.total.clone(),
+            partial: matches!(self.what, What::Order { partial: true, .. }),
         }
     }
 

@@ -8,16 +8,21 @@ use super::Applier;
 use super::compare::{self, ThreeWay};
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
+use super::reasons::KEPT;
 use super::round::Note;
 use crate::bc::{Operation, Row};
-use crate::ledger::{FieldChange, Link, OutboxRow, Reason, Settlement};
+use crate::ledger::{FieldChange, History, Link, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
-    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, PropertyChange, RecordState, Resolved, Snapshot, Value,
-    Values,
+    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, RecordState, Resolved, Snapshot,
+    Value, Values,
 };
 
 /// Lines that one transaction changes at most: with the header and the read-back 99 of BC's 100 operations.
 const LINES_AT_ONCE: usize = 97;
+
+/// Of a line, inside the transaction that the header's etag guards. A line's own etag would not last: each line that
+/// is written makes BC spread the document's discount anew over the others.
+const ANY_ETAG: &str = "*";
 
 /// The state in which BC lets a document be changed; the API calls it so although BC itself says "Open".
 const CHANGEABLE: &str = "Draft";
@@ -50,18 +55,30 @@ impl Applier<'_> {
             compare::three_way(&self.job, change.header, &link.snapshot, note.sent.as_ref(), row);
         let mut fields = field_changes(&send);
         fields.extend(kept);
-        let mut plan =
-            LinePlan { job: &self.job, link, held: &mut held, fields: &mut fields, row, operations: Vec::new() };
-        let recreates = send.iter().any(|change| self.job.schema.recreates_lines.contains(&change.name.as_str()));
+        let mut rows = compare::document_lines(&self.job, row);
+        rows.sort_by_key(compare::sequence);
+        let makes_anew = |change: &PropertyChange| self.job.schema.recreates_lines.contains(&change.name.as_str());
+        // BC makes the lines anew when such a property changes: ours follow in a step of their own, re-read.
+        let recreated: Vec<i64> =
+            if send.iter().any(makes_anew) { rows.iter().map(compare::sequence).collect() } else { Vec::new() };
+        let now = if recreated.is_empty() { change.lines.len().min(LINES_AT_ONCE) } else { 0 };
+        let partial = !recreated.is_empty() || now < change.lines.len();
         let mut snapshot = link.snapshot.clone();
         snapshot.sent.clone_from(&resolved.properties);
-        // BC makes the lines anew when such a property changes: the lines follow in a step of their own, re-read.
-        let now = if recreates { 0 } else { change.lines.len().min(LINES_AT_ONCE) };
-        let partial = now < change.lines.len();
+        snapshot.answered = compare::answered(&snapshot.sent, row);
+        let mut plan = LinePlan {
+            job: &self.job,
+            document: format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id),
+            link,
+            rows: &rows,
+            held: &mut held,
+            fields: &mut fields,
+            operations: Vec::new(),
+        };
         for line in change.lines.into_iter().take(now) {
             plan.add(line, &mut snapshot);
         }
-        let lines = plan.operations;
+        let LinePlan { document, operations: lines, .. } = plan;
         if !held.is_empty() {
             let names = held.join(", ");
             return left(
@@ -69,34 +86,59 @@ impl Applier<'_> {
                 format!("someone changed {names} in Business Central, and `on_conflict` is \"hold\""),
             );
         }
-        let path = format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id);
+        if send.is_empty() && lines.is_empty() && !partial {
+            return self.nothing_to_send(outbox, row, &snapshot, fields, note);
+        }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
-        let mut operations = vec![Operation::patch(path.clone(), &row.etag, self.fence(&send, row))];
+        let mut operations =
+            vec![Operation::patch(document.clone(), &row.etag, self.fence(&send, &resolved.properties, row))];
         operations.extend(lines);
-        operations.push(Operation::read_back(format!("{path}?$expand={expand}")));
-        let what = What::Order { bc_id: row.id.clone(), etag: row.etag.clone(), operations, partial };
+        operations.push(Operation::read_back(format!("{document}?$expand={expand}")));
+        let what = What::Order { bc_id: row.id.clone(), etag: row.etag.clone(), operations, partial, recreated };
         Prepared::Write(Box::new(Write::new(outbox, what, snapshot, fields)))
     }
 
+    /// BC keeps what it holds, or holds what is wanted already.
+    fn nothing_to_send(
+        &self,
+        outbox: &OutboxRow,
+        row: &Row,
+        snapshot: &Snapshot,
+        fields: Vec<FieldChange>,
+        note: &Note,
+    ) -> Prepared {
+        let update = self.link_update(row, snapshot, outbox.draft.fingerprint(), outbox.match_value.clone(), &[]);
+        let outcome = if fields.is_empty() && !note.stepped { Outcome::Equal } else { Outcome::Updated };
+        Prepared::Settled(Box::new(Settlement {
+            key: outbox.key.clone(),
+            fingerprint: outbox.fingerprint,
+            outcome,
+            link: Some(SettledLink::Current(update)),
+            reason: (!fields.is_empty()).then(|| Reason::new(KEPT)),
+            fields,
+            history: History::Always,
+            open: false,
+        }))
+    }
+
     /// The body of the PATCH that the batch begins with: what changes, or the match property as it is.
-    fn fence(&self, send: &[PropertyChange], row: &Row) -> Value {
+    fn fence(&self, send: &[PropertyChange], wanted: &[(String, Value)], row: &Row) -> Value {
         if send.is_empty() {
             let name = self.job.match_on.first().map_or("externalDocumentNumber", String::as_str);
             return object(&[(name.to_owned(), row.get(name).cloned().unwrap_or_else(|| Value::from("")))]);
         }
-        object(&values(send))
+        object(&compare::with_overwritten(&self.job.schema, send, wanted, Some(row)))
     }
-}
-
-fn values(changes: &[PropertyChange]) -> Values {
-    changes.iter().map(|change| (change.name.clone(), change.new.clone())).collect()
 }
 
 /// The operations on lines, as they come together.
 struct LinePlan<'a> {
     job: &'a ApplyJob,
+    /// The document's path.
+    document: String,
     link: &'a Link,
-    row: &'a Row,
+    /// Its lines in BC, ours and others.
+    rows: &'a [Row],
     held: &'a mut Vec<String>,
     fields: &'a mut Vec<FieldChange>,
     operations: Vec<Operation>,
@@ -125,17 +167,19 @@ impl LinePlan<'_> {
     }
 
     fn change(&mut self, key: String, sequence: i64, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
-        let known = self.link.snapshot.lines.iter().find(|line| line.sequence == sequence);
-        let Some(row) = self.line_row(sequence) else {
+        let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
+        let mut wanted = known.map(|line| line.sent.clone()).unwrap_or_default();
+        merge(&mut wanted, &changes);
+        let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) else {
             // A person deleted the line in BC.
             match self.job.on_conflict {
                 OnConflict::Hold => self.held.push(format!("lines[{key}]")),
                 OnConflict::BcWins => {}
-                OnConflict::SourceWins => {
-                    let mut properties = known.map(|line| line.sent.clone()).unwrap_or_default();
-                    merge(&mut properties, &changes);
-                    self.insert(NewLine { key, sequence, properties }, snapshot);
+                // Somebody's line has its place: nobody can tell what became of ours.
+                OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == sequence) => {
+                    self.held.push(format!("lines[{key}]"));
                 }
+                OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }, snapshot),
             }
             return;
         };
@@ -161,25 +205,26 @@ impl LinePlan<'_> {
                 OnConflict::BcWins => self.field(&key, &change.name, Some(change.new.clone()), held.cloned()),
                 OnConflict::Hold => self.held.push(format!("lines[{key}].{}", change.name)),
             }
-            if let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == key) {
-                merge(&mut line.sent, &send);
-            }
         }
-        if !send.is_empty() {
-            self.operations.push(Operation::patch(self.path(Some(&row.id)), &row.etag, object(&values(&send))));
+        if send.is_empty() {
+            return;
         }
+        if let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == key) {
+            merge(&mut line.sent, &send);
+            line.answered = compare::answered(&line.sent, row);
+        }
+        let schema = self.job.line_schema.as_deref().unwrap_or(&self.job.schema);
+        let body = compare::with_overwritten(schema, &send, &wanted, Some(row));
+        self.operations.push(Operation::patch(self.path(Some(&row.id)), ANY_ETAG, object(&body)));
     }
 
     fn remove(&mut self, key: &str, sequence: i64, snapshot: &mut Snapshot) {
-        if let Some(row) = self.line_row(sequence) {
-            self.operations.push(Operation::delete(self.path(Some(&row.id)), &row.etag));
+        let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
+        if let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) {
+            self.operations.push(Operation::delete(self.path(Some(&row.id)), ANY_ETAG));
             self.field(key, "sequence", Some(Value::Int(sequence)), None);
         }
         snapshot.lines.retain(|line| line.key != key);
-    }
-
-    fn line_row(&self, sequence: i64) -> Option<Row> {
-        compare::document_lines(self.job, self.row).into_iter().find(|line| compare::sequence(line) == sequence)
     }
 
     fn field(&mut self, key: &str, name: &str, old: Option<Value>, new: Option<Value>) {
@@ -188,10 +233,9 @@ impl LinePlan<'_> {
 
     fn path(&self, line: Option<&str>) -> String {
         let navigation = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
-        let document = format!("companies({})/{}({})", self.job.company, self.job.entity.set(), self.row.id);
         match line {
-            Some(id) => format!("{document}/{navigation}({id})"),
-            None => format!("{document}/{navigation}"),
+            Some(id) => format!("{}/{navigation}({id})", self.document),
+            None => format!("{}/{navigation}", self.document),
         }
     }
 }

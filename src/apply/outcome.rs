@@ -1,6 +1,5 @@
 //! From BC's answers to what became of each record.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
 use rust_decimal::Decimal;
@@ -11,13 +10,11 @@ use super::compare;
 use super::error::ApplyError;
 use super::operation::{What, Write};
 use super::reasons::reason_of;
-use super::round::{Again, Round, lock};
+use super::recreated;
+use super::round::{Again, Note, QUICK_TRIES, Round, lock};
 use crate::bc::{BcError, Failure, Part, Row, Sent};
 use crate::ledger::{FieldChange, History, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{ErrorClass, Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
-
-/// How often a record is taken up again for a reason that should pass at once (a changed row, a row that exists).
-const QUICK_TRIES: u32 = 4;
 
 impl Applier<'_> {
     /// Settles the records of an envelope whose operations stand each for itself.
@@ -60,7 +57,8 @@ impl Applier<'_> {
                 }
             }
         }
-        self.check_totals(&writes, &mut settlements).await?;
+        let total = |key: &str| writes.iter().find(|write| write.key == key)?.total.clone();
+        self.check_totals(total, &mut settlements).await?;
         self.settle(run, round, &settlements).await?;
         if !not_done.is_empty() {
             self.ledger.drop_intents(self.job.id, &not_done, false).await?;
@@ -70,14 +68,17 @@ impl Applier<'_> {
         }
         match denied {
             None => Ok(()),
-            Some(error) => Err(Failure::Denied {
-                what: format!("writing {}", self.job.entity),
-                error: Box::new(error),
-                fix: "The application may not write this entity: give it the permission sets for its page and tables \
-                      on Business Central's page `Microsoft Entra applications`"
-                    .to_owned(),
-            }
-            .into()),
+            Some(error) => Err(self.denied(error).into()),
+        }
+    }
+
+    fn denied(&self, error: BcError) -> Failure {
+        Failure::Denied {
+            what: format!("writing {}", self.job.entity),
+            error: Box::new(error),
+            fix: "The application may not write this entity: give it the permission sets for its page and tables on \
+                  Business Central's page `Microsoft Entra applications`"
+                .to_owned(),
         }
     }
 
@@ -96,29 +97,45 @@ impl Applier<'_> {
             let mut settlement = self.success(&write, &row);
             if matches!(write.what, What::Order { partial: true, .. }) {
                 lock(round).again(&write.key, Again::Now);
-                return self.settle_step(run, settlement).await;
+                return self.settle_step(run, round, settlement).await;
             }
-            let mut settlements = vec![settlement.clone()];
-            self.check_totals(&[write], &mut settlements).await?;
-            settlement = settlements.swap_remove(0);
+            self.check_totals(|_| write.total.clone(), std::slice::from_mut(&mut settlement)).await?;
             return self.settle(run, round, &[settlement]).await;
         }
         // Rolled back, unless the server committed on the way: the row is read before anything is concluded.
         let refusal = parts.iter().flatten().find(|part| !part.succeeded());
-        let refusal = refusal.map(|part| BcError::read(Sent::Change, part.status, part.body.as_bytes()));
+        let Some(refusal) = refusal.map(|part| BcError::read(Sent::Change, part.status, part.body.as_bytes())) else {
+            lock(round).again(&write.key, Again::Now);
+            return Ok(());
+        };
         let mut round = lock(round);
-        round.again(&write.key, Again::Now);
-        round.note_mut(&write.key).refusal =
-            refusal.filter(|refusal| !matches!(refusal.class, ErrorClass::Open | ErrorClass::Stale));
+        let may_pass = match refusal.class {
+            ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig => {
+                round.again(&write.key, Again::Later);
+                true
+            }
+            ErrorClass::Undiagnosed => round.again(&write.key, Again::Later) < self.retry.attempts,
+            ErrorClass::Denied => {
+                round.again(&write.key, Again::Later);
+                return Err(self.denied(refusal).into());
+            }
+            class => {
+                round.again(&write.key, Again::Now);
+                matches!(class, ErrorClass::Open | ErrorClass::Stale)
+            }
+        };
+        round.note_mut(&write.key).refusal = Some(refusal).filter(|_| !may_pass);
         Ok(())
     }
 
     /// Stores a step of a document's change; the outbox row stays for the steps that follow.
-    async fn settle_step(&self, run: RunId, mut settlement: Settlement) -> Result<(), ApplyError> {
-        if let Some(SettledLink::Current(link)) = &mut settlement.link {
-            // Of a draft that was never written: equal to none.
-            link.draft = Fingerprint::of([]);
-        }
+    pub(super) async fn settle_step(
+        &self,
+        run: RunId,
+        round: &Mutex<Round>,
+        mut settlement: Settlement,
+    ) -> Result<(), ApplyError> {
+        *lock(round).note_mut(&settlement.key) = Note { stepped: true, ..Note::default() };
         settlement.outcome = Outcome::Left(RecordState::Pending);
         settlement.reason = Some(Reason::new("part-applied: more steps of this change follow"));
         let entity = self.job.entity.to_string();
@@ -126,6 +143,10 @@ impl Applier<'_> {
     }
 
     fn success(&self, write: &Write, row: &Row) -> Settlement {
+        let recreated: &[i64] = match &write.what {
+            What::Order { recreated, .. } => recreated,
+            What::Create { .. } | What::Update { .. } => &[],
+        };
         Settlement {
             key: write.key.clone(),
             fingerprint: write.fingerprint,
@@ -135,6 +156,7 @@ impl Applier<'_> {
                 &write.snapshot,
                 write.draft,
                 write.match_value.clone(),
+                recreated,
             ))),
             reason: None,
             fields: write.fields.clone(),
@@ -143,17 +165,20 @@ impl Applier<'_> {
         }
     }
 
-    /// The link to `row` after it was made to hold `snapshot`.
+    /// The link to `row` after it was made to hold `snapshot`. `recreated` are the sequences that all its lines had
+    /// before BC made them anew; empty when it did not, or when they are not known.
     pub(super) fn link_update(
         &self,
         row: &Row,
         snapshot: &Snapshot,
         draft: Fingerprint,
         match_value: Option<String>,
+        recreated: &[i64],
     ) -> LinkUpdate {
-        let held: HashMap<i64, Row> =
-            compare::document_lines(&self.job, row).into_iter().map(|line| (compare::sequence(&line), line)).collect();
-        let line = |line: &LinkedLine| match held.get(&line.sequence) {
+        let mut held = compare::document_lines(&self.job, row);
+        held.sort_by_key(compare::sequence);
+        let anew = recreated::lines(&self.job, &snapshot.lines, recreated, &held);
+        let line = |line: &LinkedLine| match compare::find_line(&self.job, line, &held) {
             Some(row) => {
                 LinkedLine { id: Some(row.id.clone()), answered: compare::answered(&line.sent, row), ..line.clone() }
             }
@@ -168,7 +193,7 @@ impl Applier<'_> {
             snapshot: Snapshot {
                 sent: snapshot.sent.clone(),
                 answered: compare::answered(&snapshot.sent, row),
-                lines: snapshot.lines.iter().map(line).collect(),
+                lines: anew.unwrap_or_else(|| snapshot.lines.clone()).iter().map(line).collect(),
             },
         }
     }
@@ -214,37 +239,45 @@ impl Applier<'_> {
         }
     }
 
-    /// Reads the totals of documents that were just written; one that is not as in the source is a conflict.
-    async fn check_totals(&self, writes: &[Write], settlements: &mut [Settlement]) -> Result<(), Failure> {
-        let Some(check) = &self.job.check_total else { return Ok(()) };
+    /// Reads the documents that are about to be settled as they should be, and compares their totals with those that
+    /// `total` gives for their keys.
+    pub(super) async fn check_totals(
+        &self,
+        total: impl Fn(&str) -> Option<Value>,
+        settlements: &mut [Settlement],
+    ) -> Result<(), Failure> {
         let ids: Vec<Value> = settlements.iter().filter_map(linked_id).map(Value::from).collect();
-        if ids.is_empty() {
+        if self.job.check_total.is_none() || ids.is_empty() {
             return Ok(());
         }
         let rows = self.rows_with_ids(&ids).await?;
         for settlement in settlements {
-            let Some(row) = linked_id(settlement).and_then(|id| rows.get(id)) else { continue };
-            let wanted = writes.iter().find(|write| write.key == settlement.key).and_then(|write| write.total.as_ref());
-            let (Some(wanted), Some(held)) =
-                (wanted.and_then(Value::decimal), row.get(&check.property).and_then(Value::decimal))
-            else {
-                continue;
-            };
-            let difference: Decimal = (wanted - held).abs();
-            if difference > check.tolerance {
-                settlement.outcome = Outcome::Left(RecordState::Conflict);
-                settlement.reason = Some(Reason::new(format!(
-                    "{} is off by {difference} from the source's total (tolerance {}); the document stays as written",
-                    check.property, check.tolerance
-                )));
-                settlement.fields.push(FieldChange {
-                    property: check.property.clone(),
-                    old: Some(Value::Dec(wanted)),
-                    new: Some(Value::Dec(held)),
-                });
+            let row = linked_id(settlement).and_then(|id| rows.get(id));
+            if let (Some(row), Some(total)) = (row, total(&settlement.key)) {
+                self.check_total(&total, row, settlement);
             }
         }
         Ok(())
+    }
+
+    /// Makes a conflict of a settlement whose document does not come to `total`.
+    pub(super) fn check_total(&self, total: &Value, row: &Row, settlement: &mut Settlement) {
+        let Some(check) = &self.job.check_total else { return };
+        let held = row.get(&check.property).and_then(Value::decimal);
+        let (Some(wanted), Some(held)) = (total.decimal(), held) else { return };
+        let difference: Decimal = (wanted - held).abs();
+        if difference > check.tolerance {
+            settlement.outcome = Outcome::Left(RecordState::Conflict);
+            settlement.reason = Some(Reason::new(format!(
+                "{} is off by {difference} from the source's total (tolerance {}); the document stays as written",
+                check.property, check.tolerance
+            )));
+            settlement.fields.push(FieldChange {
+                property: check.property.clone(),
+                old: Some(Value::Dec(wanted)),
+                new: Some(Value::Dec(held)),
+            });
+        }
     }
 }
 
@@ -257,9 +290,12 @@ enum Next {
     Denied,
 }
 
+/// The row of a settlement that leaves nothing to do.
 fn linked_id(settlement: &Settlement) -> Option<&str> {
-    match &settlement.link {
-        Some(SettledLink::Current(link)) => Some(&link.bc_id),
+    match (&settlement.link, settlement.outcome) {
+        (Some(SettledLink::Current(link)), Outcome::Created | Outcome::Adopted | Outcome::Updated | Outcome::Equal) => {
+            Some(&link.bc_id)
+        }
         _ => None,
     }
 }

@@ -70,7 +70,7 @@ mod tests {
         for _ in 0..20 {
             pace.measured(10, Duration::from_secs(40));
         }
-        assert_eq!(pace.rows(), 9);
+        assert_eq!(pace.rows(), 10);
     }
 
     #[test]

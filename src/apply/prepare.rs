@@ -11,7 +11,7 @@ use super::compare::{self, ThreeWay};
 use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{refused, waits_for};
+use super::reasons::{KEPT, refused, waits_for};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
 use crate::bc::{Failure, Query, Row};
@@ -75,12 +75,7 @@ impl Applier<'_> {
                 action if unknown || candidate.note.refresh || matches!(action, Action::UpdateOrder(_)) => {
                     to_read.push(candidate);
                 }
-                Action::Update(changes) => {
-                    prepared.push(self.update(&candidate, link, link.etag.clone(), changes, Vec::new()));
-                }
-                _ if self.ledger.has_open_intent(self.job.id, &candidate.row.key).await? => {
-                    prepared.push(Prepared::StaysOpen(candidate.row.key.clone()));
-                }
+                Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
                 _ => {
                     let update = LinkUpdate {
                         bc_id: link.bc_id.clone(),
@@ -90,7 +85,9 @@ impl Applier<'_> {
                         match_value: candidate.row.match_value.clone(),
                         snapshot: link.snapshot.clone(),
                     };
-                    prepared.push(candidate.settled(Outcome::Equal, Some(SettledLink::Current(update)), None));
+                    // The last step of a change in steps can have nothing left to send.
+                    let outcome = if candidate.note.stepped { Outcome::Updated } else { Outcome::Equal };
+                    prepared.push(candidate.settled(outcome, Some(SettledLink::Current(update)), None));
                 }
             }
         }
@@ -98,6 +95,9 @@ impl Applier<'_> {
         for candidate in to_read {
             let Some(link) = &candidate.link else { continue };
             match rows.get(&link.bc_id) {
+                Some(row) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => {
+                    lock(round).again(&candidate.row.key, Again::Now);
+                }
                 Some(row) => prepared.push(self.compare(&candidate, link, row)),
                 None if self.job.on_missing == OnMissing::Recreate => {
                     let mut round = lock(round);
@@ -152,6 +152,9 @@ impl Applier<'_> {
             let settlement = refused(&candidate.row.key, candidate.row.fingerprint, refusal);
             return Prepared::Settled(Box::new(settlement));
         }
+        if link.snapshot.sent.is_empty() {
+            return self.adopt(candidate, row, Adopt::Update);
+        }
         let changes = match diff::update(&candidate.resolved, &link.snapshot, self.highest_sequence(row)) {
             Action::Update(changes) => changes,
             Action::UpdateOrder(change) => {
@@ -159,9 +162,6 @@ impl Applier<'_> {
             }
             Action::None => Vec::new(),
         };
-        if link.snapshot.sent.is_empty() {
-            return self.adopt(candidate, row, Adopt::Update);
-        }
         let ThreeWay { send, kept, held } =
             compare::three_way(&self.job, changes, &link.snapshot, candidate.note.sent.as_ref(), row);
         if !held.is_empty() {
@@ -182,35 +182,45 @@ impl Applier<'_> {
                 && !kept.is_empty()
             {
                 settlement.fields = kept;
-                settlement.reason = Some(Reason::new(
-                    "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"",
-                ));
+                settlement.reason = Some(Reason::new(KEPT));
             }
             return settled;
         }
-        self.update(candidate, link, row.etag.clone(), send, kept)
+        self.update(candidate, link, Some(row), &send, kept)
     }
 
+    /// Sends `changes` to the row of `link`; `row` is how BC holds it when it had to be read.
     fn update(
         &self,
         candidate: &Candidate,
         link: &Link,
-        etag: String,
-        changes: Vec<PropertyChange>,
+        row: Option<&Row>,
+        changes: &[PropertyChange],
         kept: Vec<FieldChange>,
     ) -> Prepared {
         if self.job.mode == Mode::CreateOnly {
-            return candidate.settled(
-                Outcome::Equal,
-                None,
-                Some(Reason::new("the job never changes rows: `mode` is \"create_only\"")),
-            );
+            // The row stays as it was written; with another `mode` the difference is found again.
+            let unchanged = LinkUpdate {
+                bc_id: link.bc_id.clone(),
+                number: link.number.clone(),
+                etag: link.etag.clone(),
+                draft: link.draft,
+                match_value: link.match_value.clone(),
+                snapshot: link.snapshot.clone(),
+            };
+            let reason = Reason::new("the job never changes rows: `mode` is \"create_only\"");
+            return candidate.settled(Outcome::Equal, Some(SettledLink::Current(unchanged)), Some(reason));
         }
         let mut snapshot = link.snapshot.clone();
         snapshot.sent.clone_from(&candidate.resolved.properties);
-        let mut fields = field_changes(&changes);
+        if let Some(row) = row {
+            snapshot.answered = compare::answered(&snapshot.sent, row);
+        }
+        let mut fields = field_changes(changes);
         fields.extend(kept);
-        let what = What::Update { bc_id: link.bc_id.clone(), etag, changes, adopts: false };
+        let properties = compare::with_overwritten(&self.job.schema, changes, &snapshot.sent, row);
+        let etag = row.map_or(&link.etag, |row| &row.etag).clone();
+        let what = What::Update { bc_id: link.bc_id.clone(), etag, properties, adopts: false };
         Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
     }
 

@@ -4,6 +4,9 @@ use crate::bc::BcError;
 use crate::ledger::{Reason, Settlement};
 use crate::model::{ErrorClass, Fingerprint, RecordState, Reference};
 
+/// Why nothing was sent although BC does not hold what the source has.
+pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
+
 /// What a record waits for, in words: one line for each missing record or code.
 pub(super) fn waits_for(missing: &[Reference]) -> String {
     let words = |reference: &Reference| match reference {

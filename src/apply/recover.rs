@@ -13,10 +13,10 @@ use super::Applier;
 use super::compare;
 use super::error::ApplyError;
 use super::matching::{Found, Sought};
-use super::round::{Again, Note, Round, lock};
+use super::round::{Note, Released, Round, lock};
 use crate::bc::Row;
-use crate::ledger::{History, Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
-use crate::model::{Outcome, RecordState, Snapshot, Value};
+use crate::ledger::{History, Intent, IntentKind, Reason, RunId, SettledLink, Settlement};
+use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
 use crate::schema::Kind;
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
@@ -26,6 +26,8 @@ const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
 enum Resolved {
     /// BC did it.
     Done(Box<Settlement>),
+    /// BC did it, and it was one step of a change.
+    Step(Box<Settlement>),
     /// BC did not, and cannot any more; what is known is noted.
     Undone {
         /// Whether a late one would be refused by BC, so that "exists" will mean that it is ours.
@@ -33,7 +35,7 @@ enum Resolved {
         note: Note,
     },
     /// BC did not so far; the next write under the same etag decides.
-    Released,
+    Released(Note),
     /// Nobody can tell yet.
     Open(String),
     /// Only a person can tell.
@@ -139,33 +141,71 @@ impl Applier<'_> {
             return if answered || self.window_has_passed(intent, as_of) {
                 Resolved::Undone { repeated: false, note: Note::default() }
             } else {
-                Resolved::Released
+                // The etag that is known may be older than the one that was sent.
+                Resolved::Released(Self::ours(intent))
             };
         }
-        if self.holds(&intent.noted.snapshot, row) {
-            return Resolved::Done(Box::new(self.done(intent, row, Outcome::Updated)));
+        let noted = &intent.noted;
+        let last = self.left_a_trace(&noted.snapshot, row);
+        if let Some(earlier) = noted.earlier.as_ref().filter(|earlier| self.left_a_trace(earlier, row))
+            && !(last && self.agreement(&noted.snapshot, row) >= self.agreement(earlier, row))
+        {
+            // What the earlier one left is known now; what this one was to change is sent anew.
+            let mut settlement = self.done(intent, row, Outcome::Updated);
+            let link = self.link_update(row, earlier, noted.draft, noted.match_value.clone(), &[]);
+            settlement.link = Some(SettledLink::Current(link));
+            return Resolved::Step(Box::new(settlement));
         }
-        let note = Note { refresh: true, sent: Some(intent.noted.snapshot.clone()), ..Note::default() };
-        Resolved::Undone { repeated: false, note }
+        if last {
+            let settlement = Box::new(self.done(intent, row, Outcome::Updated));
+            return if noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) };
+        }
+        Resolved::Undone { repeated: false, note: Self::ours(intent) }
     }
 
-    /// Whether `row` is as the lost request would have made it.
-    fn holds(&self, snapshot: &Snapshot, row: &Row) -> bool {
-        let lines = compare::document_lines(&self.job, row);
-        compare::differing(&self.job, &snapshot.sent, row).is_empty()
-            && snapshot.lines.iter().all(|line| {
-                lines.iter().find(|held| compare::sequence(held) == line.sequence).is_some_and(|held| {
-                    line.sent.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))
-                })
+    /// What the next attempt has to know of this one: its row must be read, and what it holds may be ours.
+    fn ours(intent: &Intent) -> Note {
+        Note { refresh: true, sent: Some(intent.noted.snapshot.clone()), ..Note::default() }
+    }
+
+    /// Whether something of what a lost request was to change is in `row`. Each request is one transaction, so that one
+    /// trace of it tells, whatever people have changed since: a line that was added must not be added twice.
+    fn left_a_trace(&self, snapshot: &Snapshot, row: &Row) -> bool {
+        let rows = compare::document_lines(&self.job, row);
+        let header = snapshot.sent.iter().any(|(name, sent)| {
+            let is = |value: &Value| self.job.same(name, value, row.get(name));
+            is(sent) && snapshot.answered(name).is_some_and(|before| !is(before))
+        });
+        header
+            || snapshot.lines.iter().any(|line| {
+                let Some(row) = compare::find_line(&self.job, line, &rows) else { return false };
+                let added = line.id.is_none();
+                added
+                    || line.sent.iter().any(|(name, sent)| {
+                        let is = |value: &Value| self.job.same_in_line(name, value, row.get(name));
+                        let before = line.answered.iter().find(|(known, _)| known == name);
+                        is(sent) && before.is_some_and(|(_, before)| !is(before))
+                    })
             })
+    }
+
+    /// How much of `snapshot` is in `row`.
+    fn agreement(&self, snapshot: &Snapshot, row: &Row) -> usize {
+        let rows = compare::document_lines(&self.job, row);
+        let of_line = |line: &LinkedLine| {
+            let Some(row) = compare::find_line(&self.job, line, &rows) else { return 0 };
+            line.sent.iter().filter(|(name, value)| self.job.same_in_line(name, value, row.get(name))).count()
+        };
+        let header = snapshot.sent.iter().filter(|(name, value)| self.job.same(name, value, row.get(name))).count();
+        header + snapshot.lines.iter().map(of_line).sum::<usize>()
     }
 
     /// The settlement of a request that was found done: with the intent's own copy of everything, since the outbox may
     /// hold a newer version by now.
     fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
         let noted = &intent.noted;
-        let link: LinkUpdate = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone());
-        Settlement {
+        let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[]);
+        let mut settlement = Settlement {
             key: noted.key.clone(),
             fingerprint: noted.fingerprint,
             outcome,
@@ -174,7 +214,11 @@ impl Applier<'_> {
             fields: Vec::new(),
             history: History::Always,
             open: false,
+        };
+        if let (Some(total), false) = (&noted.total, noted.partial) {
+            self.check_total(total, row, &mut settlement);
         }
+        settlement
     }
 
     async fn act(
@@ -187,18 +231,28 @@ impl Applier<'_> {
         let key = intent.noted.key.as_str();
         match resolved {
             Resolved::Done(settlement) => self.settle(run, round, &[*settlement]).await?,
+            Resolved::Step(settlement) => {
+                self.settle_step(run, round, *settlement).await?;
+                lock(round).take_up(key);
+            }
             Resolved::Undone { repeated, note } => {
                 self.ledger.drop_intents(self.job.id, &[key], repeated).await?;
                 let mut round = lock(round);
                 let refusal = round.note(key).refusal;
                 *round.note_mut(key) = Note { refusal: refusal.filter(|_| !note.refresh && !note.gone), ..note };
-                round.again(key, Again::Now);
+                round.take_up(key);
             }
-            Resolved::Released => {
+            Resolved::Released(note) => {
                 self.ledger.release_intents(self.job.id, &[key]).await?;
+                let released = Released {
+                    etag: intent.noted.base_etag.clone(),
+                    snapshot: intent.noted.snapshot.clone(),
+                    until: self.until(intent),
+                };
                 let mut round = lock(round);
-                round.released.insert(key.to_owned());
-                round.again(key, Again::Now);
+                round.released.insert(key.to_owned(), released);
+                *round.note_mut(key) = note;
+                round.take_up(key);
             }
             Resolved::Open(reason) => {
                 self.leave_open(run, intent, reason).await?;

@@ -9,6 +9,10 @@ use crate::model::{Counters, Outcome, Snapshot};
 /// How often a record is taken up in one run, whatever the reasons.
 const MOST_TRIES: u32 = 12;
 
+/// How often a record is taken up again at once for a reason that should be gone by then: a changed row, one that
+/// exists, a lost answer.
+pub(super) const QUICK_TRIES: u32 = 4;
+
 /// The memory of a run. Its size grows with what goes wrong, never with what goes right.
 #[derive(Debug, Default)]
 pub(super) struct Round {
@@ -24,10 +28,21 @@ pub(super) struct Round {
     notes: HashMap<String, Note>,
     /// Records whose outcome is open and cannot be told yet.
     pub(super) open: HashSet<String>,
-    /// Of these, those that may be sent again under the same etag. Their intents outlive everything but an answer.
-    pub(super) released: HashSet<String>,
+    /// Records that may be sent again under the same etag. Their intents outlive everything but an answer.
+    pub(super) released: HashMap<String, Released>,
     /// Records that were taken up too often; the next run tries them again.
     given_up: HashSet<String>,
+}
+
+/// A request that BC has not done so far, and that may still take effect.
+#[derive(Debug, Clone)]
+pub(super) struct Released {
+    /// The etag it was sent with. A row that has another one by now has to be found out about again.
+    pub(super) etag: Option<String>,
+    /// What it would leave.
+    pub(super) snapshot: Snapshot,
+    /// How long, in words.
+    pub(super) until: String,
 }
 
 /// Why a record is taken up again.
@@ -50,12 +65,19 @@ pub(super) struct Note {
     pub(super) sent: Option<Snapshot>,
     /// What a snapshot batch said about the operation that failed.
     pub(super) refusal: Option<BcError>,
+    /// A step of its change was done in this run.
+    pub(super) stepped: bool,
 }
 
 impl Round {
     /// Whether the record `key` is taken up in this round.
     pub(super) fn takes(&self, key: &str) -> bool {
         !self.narrowed || self.current.contains(key)
+    }
+
+    /// Whether a request that was still open a moment ago may be why the record's row has this etag.
+    pub(super) fn has_moved_on(&self, key: &str, etag: &str) -> bool {
+        self.released.get(key).is_some_and(|released| released.etag.as_deref() != Some(etag))
     }
 
     /// What is known of the record.
@@ -68,12 +90,18 @@ impl Round {
         self.notes.entry(key.to_owned()).or_default()
     }
 
-    /// Takes the record up again in the next round; how often it has been by then.
+    /// Takes the record up again in the next round; how often it has been by then. What does not help twice is worth
+    /// waiting for.
     pub(super) fn again(&mut self, key: &str, when: Again) -> u32 {
-        self.next.insert(key.to_owned(), when);
         let tries = self.tries.entry(key.to_owned()).or_default();
         *tries += 1;
+        self.next.insert(key.to_owned(), if *tries > QUICK_TRIES { Again::Later } else { when });
         *tries
+    }
+
+    /// Takes the record up in this round too: by now it is known what became of its last request.
+    pub(super) fn take_up(&mut self, key: &str) {
+        self.current.insert(key.to_owned());
     }
 
     /// Counts what became of a record.

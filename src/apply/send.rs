@@ -1,5 +1,6 @@
 //! Sending: envelopes side by side, each with its intents committed before it leaves.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -59,19 +60,14 @@ impl Applier<'_> {
             let Some(last) = rows.last() else { break };
             after = last.seq;
             rows.retain(|row| lock(round).takes(&row.key));
+            let totals: HashMap<_, _> =
+                rows.iter().filter_map(|row| Some((row.key.clone(), row.draft.total.clone()?))).collect();
             let mut settlements = Vec::new();
             for prepared in self.prepare(rows, round, lookups).await? {
                 match prepared {
-                    Prepared::Settled(mut settlement) => {
-                        // Nothing was sent for it now, so that nothing is known of the request that is still open.
-                        let left = matches!(settlement.outcome, Outcome::Left(_));
-                        settlement.open = left && lock(round).released.contains(&settlement.key);
-                        settlements.push(*settlement);
-                    }
-                    Prepared::StaysOpen(key) => {
-                        lock(round).open.insert(key);
-                    }
-                    Prepared::Write(write) => {
+                    Prepared::Settled(settlement) => settlements.push(with_open_intent(*settlement, &lock(round))),
+                    Prepared::Write(mut write) => {
+                        write.earlier = lock(round).released.get(&write.key).map(|released| released.snapshot.clone());
                         let alone = matches!(write.what, What::Order { .. });
                         let full = {
                             let pace = pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -91,6 +87,7 @@ impl Applier<'_> {
                     }
                 }
             }
+            self.check_totals(|key| totals.get(key).cloned(), &mut settlements).await?;
             self.settle(run, round, &settlements).await?;
         }
         if !gathered.is_empty() {
@@ -270,9 +267,8 @@ impl Applier<'_> {
                 }
                 vec![Operation::post(url, object(&body))]
             }
-            What::Update { bc_id, etag, changes, .. } => {
-                let body = changes.iter().map(|change| (change.name.clone(), change.new.clone())).collect::<Vec<_>>();
-                vec![Operation::patch(format!("{set}({bc_id})"), etag, object(&body))]
+            What::Update { bc_id, etag, properties, .. } => {
+                vec![Operation::patch(format!("{set}({bc_id})"), etag, object(properties))]
             }
             What::Order { operations, .. } => operations.clone(),
         }
@@ -320,6 +316,18 @@ impl Applier<'_> {
         (self.progress)(taken);
         Ok(())
     }
+}
+
+/// What is settled without sending anything tells nothing of a request that is still open. Where nothing that competes
+/// with that request has to be sent, the record waits until it can no longer take effect.
+fn with_open_intent(settlement: Settlement, round: &Round) -> Settlement {
+    let Some(released) = round.released.get(&settlement.key) else { return settlement };
+    if matches!(settlement.outcome, Outcome::Left(_)) {
+        return Settlement { open: true, ..settlement };
+    }
+    let reason = Reason::new(released.until.as_str());
+    let pending = Settlement::left(&settlement.key, settlement.fingerprint, RecordState::Pending, reason);
+    Settlement { open: true, ..pending }
 }
 
 /// Records whose write was prepared and not sent stay in the outbox.

@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError, RunId};
-use crate::model::{Fingerprint, Snapshot};
+use crate::model::{Fingerprint, Snapshot, Value};
 
 /// What the request would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +51,14 @@ pub struct NewIntent {
     pub draft: Fingerprint,
     /// The canonical match value.
     pub match_value: Option<String>,
-    /// What the link will hold once this is settled.
+    /// What the link will hold once this is settled; until then `answered` is what BC held before.
     pub snapshot: Snapshot,
+    /// The same of an earlier request under the same etag whose answer was lost too: only one of the two can win.
+    pub earlier: Option<Snapshot>,
+    /// The total that the document must come to.
+    pub total: Option<Value>,
+    /// Whether it is one step of a change, and more follow.
+    pub partial: bool,
 }
 
 /// An intent that outlived its request: nobody knows yet whether BC did it.
@@ -75,6 +83,9 @@ struct Noted<'a> {
     draft: String,
     match_value: Option<&'a str>,
     snapshot: String,
+    earlier: Option<String>,
+    total: Option<String>,
+    partial: bool,
 }
 
 impl<'a> Noted<'a> {
@@ -88,12 +99,47 @@ impl<'a> Noted<'a> {
             draft: intent.draft.to_string(),
             match_value: intent.match_value.as_deref(),
             snapshot: intent.snapshot.to_json(),
+            earlier: intent.earlier.as_ref().map(Snapshot::to_json),
+            total: intent.total.as_ref().map(Value::to_json),
+            partial: intent.partial,
         }
     }
 }
 
-type Row =
-    (String, String, Option<String>, Option<String>, Vec<u8>, Vec<u8>, Option<String>, String, String, Option<i64>);
+/// Reads a row of the table; `None` when something in it is damaged.
+fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
+    let text = |column| row.try_get::<Option<String>, _>(column);
+    let fingerprint = |column| Ok::<_, sqlx::Error>(Fingerprint::from_bytes(row.try_get(column)?));
+    let sent_at: String = row.try_get("sent_at")?;
+    let parsed = (
+        IntentKind::parse(row.try_get("kind")?),
+        fingerprint("fingerprint")?,
+        fingerprint("draft")?,
+        Snapshot::parse(row.try_get("snapshot")?).ok(),
+        text("earlier")?.map(|earlier| Snapshot::parse(&earlier)).transpose().ok(),
+        text("total")?.map(|total| Value::parse(&total)).transpose().ok(),
+        DateTime::parse_from_rfc3339(&sent_at).ok(),
+    );
+    let (Some(kind), Some(fingerprint), Some(draft), Some(snapshot), Some(earlier), Some(total), Some(sent_at)) =
+        parsed
+    else {
+        return Ok(None);
+    };
+    let noted = NewIntent {
+        key: row.try_get("key")?,
+        kind,
+        bc_id: text("bc_id")?,
+        base_etag: text("base_etag")?,
+        fingerprint,
+        draft,
+        match_value: text("match_value")?,
+        snapshot,
+        earlier,
+        total,
+        partial: row.try_get("partial")?,
+    };
+    Ok(Some(Intent { noted, sent_at: sent_at.to_utc(), clock_ahead: row.try_get("clock_ahead")? }))
+}
 
 impl Ledger {
     /// Notes that these requests are about to leave; the stamps of intents that exist already are renewed.
@@ -108,15 +154,16 @@ impl Ledger {
         let rows: Vec<_> = intents.iter().map(Noted::of).collect();
         sqlx::query(
             "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
-             run_id, sent_at, clock_ahead) \
+             earlier, total, partial, run_id, sent_at, clock_ahead) \
              SELECT ?1, row.value ->> 'key', row.value ->> 'kind', row.value ->> 'bc_id', row.value ->> 'base_etag', \
                     unhex(row.value ->> 'fingerprint'), unhex(row.value ->> 'draft'), row.value ->> 'match_value', \
-                    row.value ->> 'snapshot', ?3, ?4, ?5 \
+                    row.value ->> 'snapshot', row.value ->> 'earlier', row.value ->> 'total', row.value ->> 'partial', \
+                    ?3, ?4, ?5 \
              FROM json_each(?2) AS row WHERE true \
              ON CONFLICT (job_id, key) DO UPDATE SET kind = excluded.kind, bc_id = excluded.bc_id, \
              base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, draft = excluded.draft, \
-             match_value = excluded.match_value, snapshot = excluded.snapshot, run_id = excluded.run_id, \
-             sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
+             match_value = excluded.match_value, snapshot = excluded.snapshot, earlier = excluded.earlier, total = excluded.total, \
+             partial = excluded.partial, run_id = excluded.run_id, sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
         )
         .bind(job.0)
         .bind(json(&rows))
@@ -165,43 +212,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a request about the record has an open outcome.
-    pub async fn has_open_intent(&self, job: JobId, key: &str) -> Result<bool, LedgerError> {
-        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM intent WHERE job_id = ?1 AND key = ?2")
-            .bind(job.0)
-            .bind(key)
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(found.is_some())
-    }
-
     /// All intents of the job whose outcome is open.
     pub async fn open_intents(&self, job: JobId) -> Result<Vec<Intent>, LedgerError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, sent_at, clock_ahead \
-             FROM intent WHERE job_id = ?1 ORDER BY intent_id",
-        )
-        .bind(job.0)
-        .fetch_all(&self.readers)
-        .await?;
-        rows.into_iter()
-            .map(|(key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, sent_at, clock_ahead)| {
-                let damaged = |what| LedgerError::Damaged { what, key: key.clone() };
-                Ok(Intent {
-                    sent_at: DateTime::parse_from_rfc3339(&sent_at).map_err(|_| damaged("intent"))?.to_utc(),
-                    clock_ahead,
-                    noted: NewIntent {
-                        kind: IntentKind::parse(&kind).ok_or_else(|| damaged("intent"))?,
-                        bc_id,
-                        base_etag,
-                        fingerprint: Fingerprint::from_bytes(&fingerprint).ok_or_else(|| damaged("intent"))?,
-                        draft: Fingerprint::from_bytes(&draft).ok_or_else(|| damaged("intent"))?,
-                        match_value,
-                        snapshot: Snapshot::parse(&snapshot).map_err(|_| damaged("intent"))?,
-                        key,
-                    },
-                })
-            })
-            .collect()
+        let rows = sqlx::query("SELECT * FROM intent WHERE job_id = ?1 ORDER BY intent_id")
+            .bind(job.0)
+            .fetch_all(&self.readers)
+            .await?;
+        let intent = |row: &SqliteRow| match read(row)? {
+            Some(intent) => Ok(intent),
+            None => Err(LedgerError::Damaged { what: "intent", key: row.try_get("key")? }),
+        };
+        rows.iter().map(intent).collect()
     }
 }

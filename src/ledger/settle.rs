@@ -92,15 +92,18 @@ impl Settlement {
         let link = self.link.as_ref()?;
         let state = if matches!(link, SettledLink::Closed(_)) { "closed" } else { "linked" };
         let LinkUpdate { bc_id, number, etag, draft, match_value, snapshot } = link.update();
+        // What was not done as a whole equals nothing that will be read: it is looked at again whatever comes.
+        let done = !matches!(self.outcome, Outcome::Left(_));
+        let known = |fingerprint: Fingerprint| if done { fingerprint } else { Fingerprint::of([]) };
         Some(LinkWrite {
             key: &self.key,
-            fingerprint: self.fingerprint.to_string(),
+            fingerprint: known(self.fingerprint).to_string(),
             bc_id,
             number,
             etag,
             state,
             match_value: match_value.as_deref(),
-            draft: draft.to_string(),
+            draft: known(*draft).to_string(),
             snapshot: snapshot.to_json(),
         })
     }

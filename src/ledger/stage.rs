@@ -153,7 +153,7 @@ impl Plan {
         match stage {
             StagedAs::Filtered | StagedAs::Reverted => self.withdraw.push(key),
             StagedAs::Refused { .. } if known.is_some_and(|known| known.queued == Some(fingerprint)) => {
-                self.queued += 1
+                self.queued += 1;
             }
             StagedAs::Refused { record, reason } => {
                 let (draft, match_value) = (None, None);
@@ -218,9 +218,11 @@ impl Stage<'_> {
     }
 
     async fn carry_out(&mut self, mut plan: Plan) -> Result<Staging, LedgerError> {
+        // First, so that a match value which one record gives up is free for another one of the same page.
+        self.withdraw(&plan.withdraw).await?;
         let owners = self.claim(&plan.put).await?;
         for put in &mut plan.put {
-            if let Some((job, key)) = put.match_value.as_ref().and_then(|value| owners.get(value))
+            if let Some((job, key)) = owners.get(&put.key)
                 && put.reason.is_none()
             {
                 let owner = format!("record {key} of job {job}");
@@ -230,7 +232,6 @@ impl Stage<'_> {
         }
         self.put(&plan.put).await?;
         self.touch(&plan.touch).await?;
-        self.withdraw(&plan.withdraw).await?;
         let refused = plan.put.iter().filter(|put| put.reason.is_some()).count() as u64;
         Ok(Staging {
             staged: plan.put.len() as u64 - refused,
@@ -240,8 +241,8 @@ impl Stage<'_> {
         })
     }
 
-    /// Takes the claims on the match values; gives the owners of those that belong to another record. A record that is
-    /// not linked gives up its former value.
+    /// Takes the claims on the match values; gives, by the key of the record that wants it, the owner of each one that
+    /// belongs to another record. A record that is not linked gives up its former value.
     async fn claim(&mut self, put: &[Put]) -> Result<HashMap<String, (String, String)>, LedgerError> {
         if put.is_empty() {
             return Ok(HashMap::new());
@@ -260,7 +261,7 @@ impl Stage<'_> {
         .execute(&mut *self.tx)
         .await?;
         let owners: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT match_claims.value, job.name, match_claims.key FROM json_each(?4) AS page \
+            "SELECT page.value ->> 'key', job.name, match_claims.key FROM json_each(?4) AS page \
              CROSS JOIN match_claims ON match_claims.target_id = ?1 AND match_claims.entity = ?2 \
                  AND match_claims.value = page.value ->> 'match_value' \
              JOIN job USING (job_id) \
@@ -272,7 +273,7 @@ impl Stage<'_> {
         .bind(&page)
         .fetch_all(&mut *self.tx)
         .await?;
-        Ok(owners.into_iter().map(|(value, job, key)| (value, (job, key))).collect())
+        Ok(owners.into_iter().map(|(wants, job, key)| (wants, (job, key))).collect())
     }
 
     /// Gives up the claims of the records on `page` that are neither linked nor on their way, except the one that they

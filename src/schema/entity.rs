@@ -99,6 +99,15 @@ pub struct LinesFact {
     pub navigation: &'static str,
 }
 
+/// What BC overwrites in a row when one of its properties changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrites {
+    /// These properties.
+    These(&'static [&'static str]),
+    /// Possibly every property that is sent after it.
+    AllThatFollow,
+}
+
 /// One entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntitySchema {
@@ -125,6 +134,8 @@ pub struct EntitySchema {
     pub successor: Option<&'static str>,
     /// Header properties whose change makes BC delete and re-create all lines, or convert their prices.
     pub recreates_lines: &'static [&'static str],
+    /// Properties whose change makes BC overwrite others of the same row, beside their own value.
+    pub overwrites: &'static [(&'static str, Overwrites)],
     /// What takes a row out of use without deleting it: a property and its value.
     pub block: Option<(&'static str, Value)>,
 }
@@ -145,6 +156,7 @@ impl EntitySchema {
             lines: None,
             successor: None,
             recreates_lines: &[],
+            overwrites: &[],
             block: None,
         }
     }
@@ -157,6 +169,15 @@ impl EntitySchema {
             return Some(Cow::Owned(PropertySchema::unknown(name)));
         }
         listed
+    }
+
+    /// Whether BC may overwrite the property `other` when the property `changed` of the same row changes.
+    #[must_use]
+    pub fn overwritten(&self, changed: &str, other: &str) -> bool {
+        self.overwrites.iter().filter(|(name, _)| *name == changed).any(|(_, overwrites)| match overwrites {
+            Overwrites::These(names) => names.contains(&other),
+            Overwrites::AllThatFollow => self.position(other) > self.position(changed),
+        })
     }
 
     /// The place of the property `name` in the sending order; unlisted ones come last.

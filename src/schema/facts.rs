@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use super::entity::{Access, EntitySchema, Kind, LinesFact, PropertySchema, Rule};
+use super::entity::{Access, EntitySchema, Kind, LinesFact, Overwrites, PropertySchema, Rule};
 use crate::model::Value;
 
 static ENTITIES: LazyLock<Vec<EntitySchema>> = LazyLock::new(|| read(include_str!("facts.csv")));
@@ -85,6 +85,38 @@ const CURRENCY: &[&str] = &["currencyId", "currencyCode"];
 const CUSTOMER: &[&str] = &["customerId", "customerNumber"];
 const BILL_TO: &[&str] = &["billToCustomerId", "billToCustomerNumber"];
 
+/// A post code that BC knows brings its own city and state; a country blanks all three.
+const ADDRESS: &[(&str, Overwrites)] = &[
+    ("country", Overwrites::These(&["postalCode", "city", "state"])),
+    ("postalCode", Overwrites::These(&["city", "state"])),
+];
+
+/// A customer fills the header: addresses, terms, currency, contact. Post codes work as in [`ADDRESS`].
+const HEADER: &[(&str, Overwrites)] = &[
+    ("customerId", Overwrites::AllThatFollow),
+    ("customerNumber", Overwrites::AllThatFollow),
+    ("billToCustomerId", Overwrites::AllThatFollow),
+    ("billToCustomerNumber", Overwrites::AllThatFollow),
+    ("sellToCountry", Overwrites::These(&["sellToPostCode", "sellToCity", "sellToState"])),
+    ("sellToPostCode", Overwrites::These(&["sellToCity", "sellToState"])),
+    ("shipToCountry", Overwrites::These(&["shipToPostCode", "shipToCity", "shipToState"])),
+    ("shipToPostCode", Overwrites::These(&["shipToCity", "shipToState"])),
+];
+
+/// An item fills its line; variant, location, unit and quantity price it again; the price decides the discount.
+const LINE: &[(&str, Overwrites)] = &[
+    ("lineType", Overwrites::AllThatFollow),
+    ("itemId", Overwrites::AllThatFollow),
+    ("accountId", Overwrites::AllThatFollow),
+    ("lineObjectNumber", Overwrites::AllThatFollow),
+    ("itemVariantId", Overwrites::AllThatFollow),
+    ("locationId", Overwrites::AllThatFollow),
+    ("unitOfMeasureId", Overwrites::AllThatFollow),
+    ("unitOfMeasureCode", Overwrites::AllThatFollow),
+    ("quantity", Overwrites::These(&["unitPrice", "discountPercent", "discountAmount"])),
+    ("unitPrice", Overwrites::These(&["discountPercent", "discountAmount"])),
+];
+
 /// What is known of the entity `set` beside its properties.
 fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
     let coded = EntitySchema {
@@ -98,10 +130,13 @@ fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
     let numbered = EntitySchema { key_property: Some("number"), needed: &[&["displayName"]], ..coded.clone() };
     let plain = EntitySchema { key_property: None, needed: &[], ..coded.clone() };
     match set {
-        "customers" => {
-            EntitySchema { exclusive: &[CURRENCY], block: Some(("blocked", Value::from("All"))), ..numbered }
-        }
-        "contacts" => EntitySchema { exclusive: &[&["companyNumber", "companyName"]], ..numbered },
+        "customers" => EntitySchema {
+            exclusive: &[CURRENCY],
+            overwrites: ADDRESS,
+            block: Some(("blocked", Value::from("All"))),
+            ..numbered
+        },
+        "contacts" => EntitySchema { exclusive: &[&["companyNumber", "companyName"]], overwrites: ADDRESS, ..numbered },
         "items" => EntitySchema {
             needed: &[],
             exclusive: &[
@@ -120,6 +155,7 @@ fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
             document: true,
             lines: Some(LinesFact { set: "salesOrderLines", navigation: "salesOrderLines" }),
             successor: Some("salesInvoices"),
+            overwrites: HEADER,
             recreates_lines: &[
                 "customerId",
                 "customerNumber",
@@ -136,6 +172,7 @@ fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
             exclusive: &[CUSTOMER, BILL_TO, CURRENCY, &["disputeStatusId", "disputeStatus"]],
             document: true,
             lines: Some(LinesFact { set: "salesInvoiceLines", navigation: "salesInvoiceLines" }),
+            overwrites: HEADER,
             recreates_lines: &[
                 "customerId",
                 "customerNumber",
@@ -152,6 +189,7 @@ fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
                 &["unitOfMeasureId", "unitOfMeasureCode"],
                 &["discountPercent", "discountAmount"],
             ],
+            overwrites: LINE,
             ..plain
         },
         // A code of a variant or of a dimension value is unique in its item or dimension only.
@@ -177,7 +215,12 @@ mod tests {
     fn every_fact_names_a_property_that_exists() {
         for entity in ENTITIES.iter() {
             let groups = entity.needed.iter().chain(entity.exclusive).copied();
-            let named = groups.flatten().chain(entity.recreates_lines).chain(&entity.key_property);
+            let overwritten = entity.overwrites.iter().flat_map(|(name, overwrites)| match overwrites {
+                Overwrites::These(names) => [&[*name], *names].concat(),
+                Overwrites::AllThatFollow => vec![*name],
+            });
+            let overwritten: Vec<_> = overwritten.collect();
+            let named = groups.flatten().chain(entity.recreates_lines).chain(&entity.key_property).chain(&overwritten);
             for name in named.chain(entity.block.iter().map(|(name, _)| name)) {
                 assert!(entity.property(name).is_some(), "{}.{name}", entity.name);
             }
@@ -223,6 +266,18 @@ mod tests {
         sorted("salesOrderLines", &["sequence", "lineType", "itemId", "itemVariantId", "locationId"]);
         sorted("salesOrderLines", &["locationId", "unitOfMeasureCode", "description", "quantity", "unitPrice"]);
         sorted("salesOrderLines", &["unitPrice", "discountPercent", "taxCode", "shipmentDate", "shipQuantity"]);
+    }
+
+    #[test]
+    fn some_properties_overwrite_others() {
+        let overwritten = |set: &str, changed: &str, other: &str| standard(set).unwrap().overwritten(changed, other);
+        assert!(overwritten("customers", "country", "city"));
+        assert!(overwritten("contacts", "postalCode", "state"));
+        assert!(!overwritten("customers", "city", "country") && !overwritten("customers", "email", "city"));
+        assert!(overwritten("salesOrders", "customerId", "email"));
+        assert!(!overwritten("salesOrders", "email", "customerId"));
+        assert!(overwritten("salesOrderLines", "itemId", "unitPrice"));
+        assert!(!overwritten("salesOrderLines", "quantity", "itemId"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod text;
 mod time;
 
 pub use compare::same;
-pub use entity::{Access, EntitySchema, Kind, LinesFact, PropertySchema, Rule};
+pub use entity::{Access, EntitySchema, Kind, LinesFact, Overwrites, PropertySchema, Rule};
 pub use facts::{standard, standard_sets};
 pub use normalise::{EMPTY_GUID, Locale, NORMALISER_VERSION, is_blank, normalise};
 pub use suggest::closest;

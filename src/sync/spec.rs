@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use crate::apply::{CheckTotal, Outlet};
 use crate::ledger::TargetId;
 use crate::mapping::Mapping;
-use crate::model::{Adopt, EntityName, Mode, OnConflict, OnMissing, RetryPolicy};
+use crate::model::{Adopt, EntityName, Fingerprint, Mode, OnConflict, OnMissing, RetryPolicy};
 use crate::source::{SqlSource, StreamSpec};
 
 /// Everything about a job that does not change between its passes.
@@ -42,6 +42,15 @@ pub struct JobSpec {
     pub timezone: Tz,
     /// How often what may pass is tried again within a run.
     pub retry: RetryPolicy,
+}
+
+impl JobSpec {
+    /// Over all that decides what becomes of a record, beside the record: mapping and policies. With another one
+    /// everything is looked at again, also what was refused or is in conflict.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let policies = (self.adopt, self.mode, self.on_conflict, self.on_missing, self.rename, &self.check_total);
+        Fingerprint::of([self.mapping.fingerprint().to_string().as_str(), &format!("{policies:?}")])
+    }
 }
 
 /// A company, reached.

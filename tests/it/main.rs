@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands, helpers included")]
 
 mod bad_input;
+mod bed;
+mod customers;
 mod databases;
+mod orders;
+mod outbox;
 mod scene;
 mod simulator;
 mod source;

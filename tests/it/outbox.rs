@@ -1,0 +1,459 @@
+//! The wanted state that has not arrived yet: values that come and go while Business Central is away, and requests whose
+//! answer is lost.
+
+use bcsync::simulator::{Fault, FaultKind, FaultMatch};
+use serde_json::json;
+
+use crate::bed::{TestBed, bed, writes};
+
+const DROPPED: FaultKind = FaultKind::Drop { committed: false, after_operations: 0 };
+const DONE_AND_DROPPED: FaultKind = FaultKind::Drop { committed: true, after_operations: 0 };
+const LATE: FaultKind = late(150);
+
+/// The connection breaks, and the request takes effect after so many milliseconds.
+const fn late(ms: u64) -> FaultKind {
+    FaultKind::LateCommit { min_ms: ms, max_ms: ms, answer: None, silent: false }
+}
+
+/// A request may be late by so much (the default of `settle_window`), in seconds.
+const WINDOW: i64 = 20 * 60;
+
+/// Every read by filter fails, so that nothing can be found out.
+fn blind(bed: &TestBed, set: &str) {
+    let kind = FaultKind::Status { status: 500, retry_after: None, committed: false };
+    bed.simulator.inject(Fault { every: Some(1), times: None, ..Fault::once(kind, writes("GET", set)) });
+}
+
+async fn one_customer(bed: &mut TestBed) {
+    bed.accounts([1]).await;
+    bed.run().await.exits(0).did("customers", "1 staged, 1 created");
+    bed.simulator.reset_stats();
+}
+
+async fn email(bed: &TestBed, address: &str) {
+    bed.crm(&format!("UPDATE account SET email = '{address}'")).await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_taken_back_before_it_left_is_never_sent() {
+    bed(async |bed| {
+        one_customer(bed).await;
+        email(bed, "b@c1.example").await;
+        bed.simulator.configure(|settings| settings.app_enabled = false);
+        bed.run().await.exits(77);
+        // Not even read while Business Central cannot be reached: the company has to be found first.
+        bed.simulator.configure(|settings| settings.app_enabled = true);
+        let deadlock =
+            Fault { every: Some(1), times: None, ..Fault::once(FaultKind::Deadlock, writes("PATCH", "customers")) };
+        bed.simulator.inject(deadlock);
+        bed.run().await.exits(0).did("customers", "1 staged, 1 pending");
+        assert_eq!(bed.ledger_value("SELECT state FROM outbox").await, "pending");
+        bed.simulator.clear_faults();
+        bed.simulator.reset_stats();
+
+        email(bed, "office@c1.example").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(bed.customer("C1")["email"], "office@c1.example");
+        assert_eq!(bed.ledger("SELECT * FROM outbox").await, [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_version_replaces_the_one_that_waits() {
+    bed(async |bed| {
+        one_customer(bed).await;
+        email(bed, "b@c1.example").await;
+        let deadlock =
+            Fault { every: Some(1), times: None, ..Fault::once(FaultKind::Deadlock, writes("PATCH", "customers")) };
+        bed.simulator.inject(deadlock);
+        bed.run().await.exits(0).did("customers", "1 staged, 1 pending");
+        bed.simulator.clear_faults();
+        email(bed, "c@c1.example").await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        assert_eq!(bed.simulator.stats().writes(), 1);
+        assert_eq!(bed.field_changes("customers").await, [r#"1|email|"office@c1.example"|"c@c1.example""#]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_is_lost_is_found_done_and_not_repeated() {
+    bed(async |bed| {
+        one_customer(bed).await;
+        email(bed, "b@c1.example").await;
+        bed.strike("PATCH", "customers", DONE_AND_DROPPED);
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        assert_eq!(bed.simulator.stats().writes(), 1);
+        let told = "SELECT reason FROM change WHERE outcome = 'updated'";
+        assert_eq!(bed.ledger_value(told).await, "found by reading back a request whose answer was lost");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_that_was_lost_on_the_way_is_sent_again() {
+    bed(async |bed| {
+        one_customer(bed).await;
+        email(bed, "b@c1.example").await;
+        bed.strike("PATCH", "customers", DROPPED);
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "b@c1.example");
+        assert_eq!(bed.simulator.stats().writes(), 1);
+    })
+    .await;
+}
+
+/// B is sent and its answer lost; nothing can be read back in that pass; the source returns to A.
+async fn a_b_a(bed: &mut TestBed, b_is: FaultKind) {
+    one_customer(bed).await;
+    email(bed, "b@c1.example").await;
+    bed.strike("PATCH", "customers", b_is);
+    blind(bed, "customers");
+    bed.run().await.exits(3).did("customers", "1 staged, 1 pending");
+    assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["update"]);
+    bed.simulator.clear_faults();
+    email(bed, "office@c1.example").await;
+}
+
+#[tokio::test]
+async fn a_then_b_then_a_ends_as_a_when_b_was_done() {
+    bed(async |bed| {
+        a_b_a(bed, DONE_AND_DROPPED).await;
+        assert_eq!(bed.customer("C1")["email"], "b@c1.example");
+        bed.run().await.exits(0).did("customers", "1 staged, 2 updated");
+        assert_eq!(bed.customer("C1")["email"], "office@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_then_b_then_a_ends_as_a_when_b_comes_late() {
+    bed(async |bed| {
+        a_b_a(bed, LATE).await;
+        if bed.customer("C1")["email"] == "office@c1.example" {
+            // B is still on its way: A is not sent, since nothing would differ, and not settled either.
+            let pass = bed.run().await.exits(0);
+            if pass.counters("customers") == "1 staged, 1 pending" {
+                assert!(bed.reason("customers", "1").await.contains("may still take effect until"));
+            }
+        }
+        bed.simulator.settled().await;
+        bed.run().await.exits(0);
+        assert_eq!(bed.customer("C1")["email"], "office@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_then_b_then_a_is_settled_when_b_can_no_longer_come() {
+    bed(async |bed| {
+        a_b_a(bed, DROPPED).await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("customers", "1 staged, 1 pending");
+        assert!(bed.reason("customers", "1").await.contains("may still take effect until"));
+        bed.let_time_pass(WINDOW - 30);
+        bed.run().await.exits(0).did("customers", "1 queued, 1 pending");
+        bed.let_time_pass(60);
+        bed.run().await.exits(0).did("customers", "1 queued, 1 equal");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_then_b_then_c_ends_as_c_whatever_becomes_of_b() {
+    for b_is in [DROPPED, DONE_AND_DROPPED, LATE] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"bc_wins\"");
+            a_b_a(bed, b_is).await;
+            email(bed, "c@c1.example").await;
+            bed.run().await.exits(0);
+            bed.simulator.settled().await;
+            assert_eq!(bed.customer("C1")["email"], "c@c1.example");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_late_change_loses_against_the_next_one_under_the_same_etag() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"bc_wins\"");
+        one_customer(bed).await;
+        // A person edits the row, so that the etag that is sent is newer than the one that is known.
+        bed.edit("customers", &bed.customer("C1"), &json!({ "phoneNumber": "555 0100" }));
+        email(bed, "b@c1.example").await;
+        // The first PATCH is stale; the second, under the new etag, comes late.
+        bed.simulator.inject(Fault {
+            every: Some(2),
+            times: Some(1),
+            ..Fault::once(LATE, writes("PATCH", "customers"))
+        });
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        bed.simulator.settled().await;
+        assert_eq!(bed.customer("C1")["email"], "b@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn customers_whose_answers_are_lost_are_linked_once() {
+    bed(async |bed| {
+        bed.accounts(1..=250).await;
+        let fault =
+            Fault { every: Some(2), times: Some(2), ..Fault::once(DONE_AND_DROPPED, writes("POST", "customers")) };
+        bed.simulator.inject(fault);
+        bed.run().await.exits(0).did("customers", "250 staged, 250 created");
+        assert_eq!(bed.rows("customers").len(), 250);
+        assert_eq!(bed.simulator.stats().set("customers").creates, 250);
+        let told =
+            "SELECT count(*) > 0 FROM change WHERE reason = 'found by reading back a request whose answer was lost'";
+        assert_eq!(bed.ledger_value(told).await, "1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_customer_that_arrives_late_is_ours_whatever_adopt_says() {
+    bed(async |bed| {
+        bed.configure("adopt = \"update\"", "adopt = \"never\"");
+        bed.configure(
+            "match_on = \"externalDocumentNumber\"\nadopt = \"never\"",
+            "match_on = \"externalDocumentNumber\"",
+        );
+        bed.accounts([1, 2]).await;
+        bed.strike("POST", "customers", LATE);
+        bed.run().await.exits(0).did("customers", "2 staged, 2 created");
+        bed.simulator.settled().await;
+        assert_eq!(bed.rows("customers").len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn orders_whose_answers_are_lost_are_there_once() {
+    bed(async |bed| {
+        bed.accounts(1..=120).await;
+        bed.orders(1..=120, 2).await;
+        bed.strike("POST", "salesOrders", DONE_AND_DROPPED);
+        bed.run().await.exits(0).did("orders", "120 staged, 120 created");
+        assert_eq!(bed.rows("salesOrders").len(), 120);
+        assert_eq!(bed.rows("salesOrderLines").len(), 240);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn half_of_a_batch_of_orders_is_done_and_the_answer_is_lost() {
+    bed(async |bed| {
+        bed.accounts(1..=10).await;
+        bed.orders(1..=10, 2).await;
+        bed.strike("POST", "salesOrders", FaultKind::Drop { committed: false, after_operations: 4 });
+        // Nobody can tell yet whether the other six are still to come.
+        bed.run().await.exits(0).did("orders", "10 staged, 4 created, 6 pending");
+        bed.run().await.exits(0).did("orders", "4 unchanged, 6 queued, 6 pending");
+        bed.let_time_pass(WINDOW + 60);
+        bed.run().await.exits(0).did("orders", "4 unchanged, 6 queued, 6 created");
+        assert_eq!(bed.rows("salesOrders").len(), 10);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_that_arrives_late_is_made_once() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 2).await;
+        bed.strike("POST", "salesOrders", LATE);
+        let pass = bed.run().await.exits(0);
+        if pass.counters("orders") == "1 staged, 1 pending" {
+            let open =
+                bed.ledger_value("SELECT key || ' ' || reason FROM pending_records WHERE open_since IS NOT NULL").await;
+            assert!(open.starts_with("1 a request whose answer was lost may still take effect until 2"), "{open}");
+        }
+        bed.simulator.settled().await;
+        bed.run().await.exits(0);
+        bed.let_time_pass(WINDOW + 60);
+        bed.run().await.exits(0).did("orders", "1 unchanged");
+        assert_eq!(bed.rows("salesOrders").len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_short_window_passes_by_itself() {
+    bed(async |bed| {
+        bed.configure("[targets.main.limits]", "settle_window = \"10ms\"\n\n[targets.main.limits]");
+        bed.accounts([1]).await;
+        bed.orders([1], 2).await;
+        bed.strike("POST", "salesOrders", DROPPED);
+        bed.run().await.exits(0).did("orders", "1 staged, 1 pending");
+        let begun = tokio::time::Instant::now();
+        let mut pass = bed.run().await.exits(0);
+        while pass.count("orders", "created") == 0 {
+            assert!(begun.elapsed().as_secs() < 10, "{}", pass.details());
+            pass = bed.run().await.exits(0);
+        }
+        assert_eq!(bed.rows("salesOrders").len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_total_of_an_order_is_checked_also_when_its_answer_was_lost() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 2).await;
+        bed.crm("UPDATE sales_order SET total = '1'").await;
+        bed.strike("POST", "salesOrders", DONE_AND_DROPPED);
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert!(bed.reason("orders", "1").await.starts_with("conflict: totalAmountExcludingTax is off by"));
+    })
+    .await;
+}
+
+/// An order of two lines, whose change (one line more, one changed) is done, and whose answer is lost.
+async fn lost_change_of_lines(bed: &mut TestBed, kind: FaultKind) {
+    bed.configure("check_total", "# check_total");
+    bed.accounts([1]).await;
+    bed.orders([1], 2).await;
+    bed.run().await.exits(0);
+    bed.crm(
+        "UPDATE order_line SET qty = '7' WHERE line_no = 1;
+         INSERT INTO order_line VALUES (1, 3, 'ITEM-9', '4', '2.50', 'Line 3', 3);",
+    )
+    .await;
+    bed.strike("PATCH", "salesOrders", kind);
+    // The read before the change succeeds, the one that would tell what became of it does not.
+    let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
+    let matching = FaultMatch { batch: Some(false), ..writes("GET", "salesOrders") };
+    bed.simulator.inject(Fault { every: Some(2), ..Fault::once(failed, matching) });
+    bed.configure("[retry]", "[retry]\nattempts = 1");
+    bed.run().await.exits(3).did("orders", "1 staged, 1 pending");
+    bed.configure("attempts = 1", "");
+    bed.simulator.clear_faults();
+}
+
+const CHANGED: [&str; 3] = ["10000 7 Line 1", "20000 3 Line 2", "30000 4 Line 3"];
+
+#[tokio::test]
+async fn a_line_whose_answer_is_lost_is_not_added_twice() {
+    for kind in [DROPPED, DONE_AND_DROPPED, LATE] {
+        bed(async |bed| {
+            lost_change_of_lines(bed, kind).await;
+            bed.run().await.exits(0);
+            bed.simulator.settled().await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.told_lines(1), CHANGED);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_lost_and_then_changed_is_there_once_whichever_request_wins() {
+    // The lost request takes effect at any moment of the next pass, between any two of its requests.
+    for kind in [DROPPED, DONE_AND_DROPPED, late(1), late(30), late(60), late(90), late(120)] {
+        bed(async |bed| {
+            lost_change_of_lines(bed, kind.clone()).await;
+            bed.crm(
+                "UPDATE order_line SET qty = '9' WHERE line_no = 3; UPDATE order_line SET qty = '8' WHERE line_no = 2",
+            )
+            .await;
+            bed.run().await.exits(0);
+            bed.simulator.settled().await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 8 Line 2", "30000 9 Line 3"], "{kind:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_whose_answer_is_lost_is_not_added_twice_when_a_person_goes_on() {
+    bed(async |bed| {
+        lost_change_of_lines(bed, DONE_AND_DROPPED).await;
+        bed.edit("salesOrders", &bed.order(1), &json!({ "email": "person@c1.example" }));
+        bed.edit("salesOrderLines", &bed.lines(1)[1], &json!({ "quantity": 30 }));
+        bed.edit("salesOrderLines", &bed.lines(1)[2], &json!({ "quantity": 40 }));
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 30 Line 2", "30000 40 Line 3"]);
+        assert_eq!(bed.order(1)["email"], "person@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_change_of_lines_that_is_taken_back_is_undone() {
+    for kind in [DONE_AND_DROPPED, LATE] {
+        bed(async |bed| {
+            lost_change_of_lines(bed, kind).await;
+            bed.crm("UPDATE order_line SET qty = '2' WHERE line_no = 1; DELETE FROM order_line WHERE line_no = 3")
+                .await;
+            bed.run().await.exits(0);
+            bed.simulator.settled().await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 3 Line 2"]);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_step_of_a_large_change_is_lost_and_the_others_follow() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 250).await;
+        bed.run().await.exits(0);
+        bed.crm("UPDATE order_line SET text = 'changed'").await;
+        let fault =
+            Fault { every: Some(2), times: Some(1), ..Fault::once(DONE_AND_DROPPED, writes("PATCH", "salesOrders")) };
+        bed.simulator.inject(fault);
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        let lines = bed.lines(1);
+        assert_eq!((lines.len(), lines.iter().filter(|line| line["description"] == "changed").count()), (250, 250));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_customer_of_an_order_is_lost_on_the_way_back() {
+    bed(async |bed| {
+        bed.accounts([1, 2]).await;
+        bed.orders([1], 3).await;
+        bed.run().await.exits(0);
+        bed.crm("UPDATE sales_order SET account_id = 2").await;
+        bed.strike("PATCH", "salesOrders", DONE_AND_DROPPED);
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.order(1)["customerNumber"], "C2");
+        assert_eq!(bed.order(1)["totalAmountExcludingTax"], 13.5);
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 3 Line 2", "30000 1 Line 3"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_filtered_out_while_its_request_is_open_is_still_linked() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"source_wins\"\nwhere = \"name != 'hidden'\"");
+        bed.accounts([1]).await;
+        bed.strike("POST", "customers", DONE_AND_DROPPED);
+        // The look-up that proves the absence succeeds; the one that reads back does not.
+        let kind = FaultKind::Status { status: 500, retry_after: None, committed: false };
+        bed.simulator.inject(Fault {
+            matching: FaultMatch { ..writes("GET", "customers") },
+            every: Some(2),
+            times: Some(5),
+            ..Fault::once(kind, writes("GET", "customers"))
+        });
+        bed.run().await;
+        bed.simulator.clear_faults();
+        bed.crm("UPDATE account SET name = 'hidden'").await;
+        bed.run().await.exits(0);
+        assert_eq!(bed.ledger_value("SELECT number FROM links").await, "C1");
+    })
+    .await;
+}
