@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod databases;
+mod real_data;
 mod scene;
 mod simulator;
 mod source;
