@@ -37,7 +37,8 @@ pub(super) async fn run(global: &Global, command: &Run) -> Result<Exit, Failed> 
     Ok(interrupt.exit().unwrap_or(exit))
 }
 
-fn exit_of(finished: &Finished) -> Exit {
+/// What a pass means for the exit code.
+pub(super) fn exit_of(finished: &Finished) -> Exit {
     match &finished.outcome {
         Ok(report) => Exit::of(report.result),
         Err(failure) => Exit::of(failure.result),

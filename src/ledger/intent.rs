@@ -1,7 +1,9 @@
 //! Intents: the durable note that a request is about to leave.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
+use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError, RunId};
 use crate::model::{Fingerprint, Snapshot};
 
@@ -62,6 +64,34 @@ pub struct Intent {
     pub clock_ahead: Option<i64>,
 }
 
+/// An intent as the statement takes it.
+#[derive(Serialize)]
+struct Noted<'a> {
+    key: &'a str,
+    kind: &'static str,
+    bc_id: Option<&'a str>,
+    base_etag: Option<&'a str>,
+    fingerprint: String,
+    draft: String,
+    match_value: Option<&'a str>,
+    snapshot: String,
+}
+
+impl<'a> Noted<'a> {
+    fn of(intent: &'a NewIntent) -> Self {
+        Self {
+            key: &intent.key,
+            kind: intent.kind.as_str(),
+            bc_id: intent.bc_id.as_deref(),
+            base_etag: intent.base_etag.as_deref(),
+            fingerprint: intent.fingerprint.to_string(),
+            draft: intent.draft.to_string(),
+            match_value: intent.match_value.as_deref(),
+            snapshot: intent.snapshot.to_json(),
+        }
+    }
+}
+
 type Row =
     (String, String, Option<String>, Option<String>, Vec<u8>, Vec<u8>, Option<String>, String, String, Option<i64>);
 
@@ -75,31 +105,26 @@ impl Ledger {
         clock_ahead: Option<i64>,
     ) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
-        let now = self.now();
-        for intent in intents {
-            sqlx::query(
-                "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
-                 run_id, sent_at, clock_ahead) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
-                 ON CONFLICT (job_id, key) DO UPDATE SET kind = excluded.kind, bc_id = excluded.bc_id, \
-                 base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, draft = excluded.draft, \
-                 match_value = excluded.match_value, snapshot = excluded.snapshot, run_id = excluded.run_id, \
-                 sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
-            )
-            .bind(job.0)
-            .bind(&intent.key)
-            .bind(intent.kind.as_str())
-            .bind(&intent.bc_id)
-            .bind(&intent.base_etag)
-            .bind(intent.fingerprint.as_bytes().as_slice())
-            .bind(intent.draft.as_bytes().as_slice())
-            .bind(&intent.match_value)
-            .bind(intent.snapshot.to_json())
-            .bind(run.0)
-            .bind(&now)
-            .bind(clock_ahead)
-            .execute(&mut *tx)
-            .await?;
-        }
+        let rows: Vec<_> = intents.iter().map(Noted::of).collect();
+        sqlx::query(
+            "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
+             run_id, sent_at, clock_ahead) \
+             SELECT ?1, row.value ->> 'key', row.value ->> 'kind', row.value ->> 'bc_id', row.value ->> 'base_etag', \
+                    unhex(row.value ->> 'fingerprint'), unhex(row.value ->> 'draft'), row.value ->> 'match_value', \
+                    row.value ->> 'snapshot', ?3, ?4, ?5 \
+             FROM json_each(?2) AS row WHERE true \
+             ON CONFLICT (job_id, key) DO UPDATE SET kind = excluded.kind, bc_id = excluded.bc_id, \
+             base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, draft = excluded.draft, \
+             match_value = excluded.match_value, snapshot = excluded.snapshot, run_id = excluded.run_id, \
+             sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
+        )
+        .bind(job.0)
+        .bind(json(&rows))
+        .bind(run.0)
+        .bind(self.now())
+        .bind(clock_ahead)
+        .execute(&mut *tx)
+        .await?;
         crate::fault!("intent: before commit");
         tx.commit().await?;
         crate::fault!("intent: after commit");
@@ -109,20 +134,21 @@ impl Ledger {
     /// Removes the intents of `keys`: BC certainly did nothing. `repeated` marks the outbox rows whose create may have
     /// happened in an earlier attempt.
     pub async fn drop_intents(&self, job: JobId, keys: &[&str], repeated: bool) -> Result<(), LedgerError> {
+        let keys = json_list(keys.iter().copied());
         let mut tx = self.write().await?;
-        for key in keys {
-            sqlx::query("DELETE FROM intent WHERE job_id = ?1 AND key = ?2")
-                .bind(job.0)
-                .bind(key)
-                .execute(&mut *tx)
-                .await?;
-            if repeated {
-                sqlx::query("UPDATE outbox SET repeated = 1 WHERE job_id = ?1 AND key = ?2")
-                    .bind(job.0)
-                    .bind(key)
-                    .execute(&mut *tx)
-                    .await?;
-            }
+        sqlx::query("DELETE FROM intent WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
+            .bind(job.0)
+            .bind(&keys)
+            .execute(&mut *tx)
+            .await?;
+        if repeated {
+            sqlx::query(
+                "UPDATE outbox SET repeated = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))",
+            )
+            .bind(job.0)
+            .bind(&keys)
+            .execute(&mut *tx)
+            .await?;
         }
         tx.commit().await?;
         Ok(())
@@ -133,7 +159,7 @@ impl Ledger {
     pub async fn release_intents(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
         sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
             .bind(job.0)
-            .bind(super::links::json_list(keys.iter().copied()))
+            .bind(json_list(keys.iter().copied()))
             .execute(&self.writer)
             .await?;
         Ok(())

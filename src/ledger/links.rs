@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
 use sqlx::{Sqlite, Transaction};
 
+use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::{Fingerprint, Snapshot};
 
@@ -53,11 +55,6 @@ pub struct ImportedLink {
 }
 
 type Row = (String, String, String, String, String, Vec<u8>, Option<String>, String);
-
-/// `keys` as the JSON list that `json_each` takes.
-pub(super) fn json_list<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
-    serde_json::Value::from_iter(keys).to_string()
-}
 
 impl Ledger {
     /// The links of those of `keys` that have one.
@@ -139,44 +136,36 @@ impl Ledger {
 
     /// Stores links that a person brought along. The next pass compares such a row with its record in full, because
     /// nothing is known to have been sent. Gives the keys that were linked already and were left alone.
-    pub async fn import_links(
+    pub async fn import_links<'l>(
         &self,
         target: TargetId,
         entity: &str,
         job: JobId,
-        links: &[ImportedLink],
+        links: &'l [ImportedLink],
     ) -> Result<Vec<String>, LedgerError> {
-        let mut left = Vec::new();
-        let mut tx = self.write().await?;
         let now = self.now();
-        for link in links {
-            let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM link WHERE job_id = ?1 AND key = ?2")
-                .bind(job.0)
-                .bind(&link.key)
-                .fetch_optional(&mut *tx)
-                .await?;
-            if known.is_some() {
-                left.push(link.key.clone());
-                continue;
-            }
-            let nothing = Fingerprint::of([]);
-            let row = LinkWrite {
-                target,
-                entity,
-                job,
-                key: &link.key,
-                fingerprint: nothing,
-                bc_id: &link.bc_id,
-                number: &link.number,
-                etag: &link.etag,
-                state: "linked",
-                match_value: None,
-                draft: nothing,
-                snapshot: &Snapshot::default(),
-                now: &now,
-            };
-            row.upsert(&mut tx).await?;
-        }
+        let mut tx = self.write().await?;
+        let left: Vec<String> = sqlx::query_scalar(
+            "SELECT key FROM link WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2)) ORDER BY key",
+        )
+        .bind(job.0)
+        .bind(json_list(links.iter().map(|link| link.key.as_str())))
+        .fetch_all(&mut *tx)
+        .await?;
+        let nothing = Fingerprint::of([]).to_string();
+        let row = |link: &'l ImportedLink| LinkWrite {
+            key: &link.key,
+            fingerprint: nothing.clone(),
+            bc_id: &link.bc_id,
+            number: &link.number,
+            etag: &link.etag,
+            state: "linked",
+            match_value: None,
+            draft: nothing.clone(),
+            snapshot: Snapshot::default().to_json(),
+        };
+        let rows: Vec<_> = links.iter().filter(|link| !left.contains(&link.key)).map(row).collect();
+        write(&mut tx, target, entity, job, &now, &rows).await?;
         // What was read before was compared with nothing: read it all again.
         sqlx::query("UPDATE job SET cursor = NULL WHERE job_id = ?1").bind(job.0).execute(&mut *tx).await?;
         tx.commit().await?;
@@ -184,77 +173,107 @@ impl Ledger {
     }
 }
 
-/// Everything of a link, to be written as one.
+/// Everything of a link, as the statements take it.
+#[derive(Serialize)]
 pub(super) struct LinkWrite<'a> {
-    pub(super) target: TargetId,
-    pub(super) entity: &'a str,
-    pub(super) job: JobId,
     pub(super) key: &'a str,
-    pub(super) fingerprint: Fingerprint,
+    pub(super) fingerprint: String,
     pub(super) bc_id: &'a str,
     pub(super) number: &'a str,
     pub(super) etag: &'a str,
     pub(super) state: &'static str,
     pub(super) match_value: Option<&'a str>,
-    pub(super) draft: Fingerprint,
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) now: &'a str,
+    pub(super) draft: String,
+    pub(super) snapshot: String,
 }
 
-impl LinkWrite<'_> {
-    /// Writes the link, new or changed. A record that is linked to another row by now keeps its history and gets the
-    /// new row.
-    pub(super) async fn upsert(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), LedgerError> {
-        let known: Option<i64> = sqlx::query_scalar("SELECT link_id FROM link WHERE job_id = ?1 AND key = ?2")
-            .bind(self.job.0)
-            .bind(self.key)
-            .fetch_optional(&mut **tx)
-            .await?;
-        let link_id: i64 = if let Some(link_id) = known {
-            sqlx::query(
-                "UPDATE link_detail SET bc_id = ?2, number = ?3, etag = ?4, state = ?5, match_value = ?6, draft = ?7, \
-                 snapshot = ?8, written_at = ?9 WHERE link_id = ?1",
-            )
-            .bind(link_id)
-            .bind(self.bc_id)
-            .bind(self.number)
-            .bind(self.etag)
-            .bind(self.state)
-            .bind(self.match_value)
-            .bind(self.draft.as_bytes().as_slice())
-            .bind(self.snapshot.to_json())
-            .bind(self.now)
-            .execute(&mut **tx)
-            .await?;
-            link_id
-        } else {
-            sqlx::query_scalar(
-                "INSERT INTO link_detail (target_id, entity, bc_id, number, etag, state, match_value, draft, snapshot, \
-                 linked_at, written_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) RETURNING link_id",
-            )
-            .bind(self.target.0)
-            .bind(self.entity)
-            .bind(self.bc_id)
-            .bind(self.number)
-            .bind(self.etag)
-            .bind(self.state)
-            .bind(self.match_value)
-            .bind(self.draft.as_bytes().as_slice())
-            .bind(self.snapshot.to_json())
-            .bind(self.now)
-            .fetch_one(&mut **tx)
-            .await?
-        };
-        sqlx::query(
-            "INSERT INTO link (job_id, key, fingerprint, link_id) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (job_id, key) DO UPDATE SET fingerprint = excluded.fingerprint",
-        )
-        .bind(self.job.0)
-        .bind(self.key)
-        .bind(self.fingerprint.as_bytes().as_slice())
-        .bind(link_id)
-        .execute(&mut **tx)
-        .await?;
-        Ok(())
+/// Writes links, new or changed, and makes their match values the records' own. A record that is linked to another row
+/// by now keeps its history and gets the new row.
+pub(super) async fn write(
+    tx: &mut Transaction<'static, Sqlite>,
+    target: TargetId,
+    entity: &str,
+    job: JobId,
+    now: &str,
+    links: &[LinkWrite<'_>],
+) -> Result<(), LedgerError> {
+    if links.is_empty() {
+        return Ok(());
     }
+    let rows = json(links);
+    sqlx::query(
+        "UPDATE link_detail SET bc_id = row.value ->> 'bc_id', number = row.value ->> 'number', \
+         etag = row.value ->> 'etag', state = row.value ->> 'state', match_value = row.value ->> 'match_value', \
+         draft = unhex(row.value ->> 'draft'), snapshot = row.value ->> 'snapshot', written_at = ?3 \
+         FROM json_each(?2) AS row JOIN link ON link.job_id = ?1 AND link.key = row.value ->> 'key' \
+         WHERE link_detail.link_id = link.link_id",
+    )
+    .bind(job.0)
+    .bind(&rows)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO link_detail (target_id, entity, bc_id, number, etag, state, match_value, draft, snapshot, \
+         linked_at, written_at) \
+         SELECT ?1, ?2, row.value ->> 'bc_id', row.value ->> 'number', row.value ->> 'etag', row.value ->> 'state', \
+                row.value ->> 'match_value', unhex(row.value ->> 'draft'), row.value ->> 'snapshot', ?5, ?5 \
+         FROM json_each(?4) AS row WHERE NOT EXISTS \
+         (SELECT 1 FROM link WHERE link.job_id = ?3 AND link.key = row.value ->> 'key')",
+    )
+    .bind(target.0)
+    .bind(entity)
+    .bind(job.0)
+    .bind(&rows)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO link (job_id, key, fingerprint, link_id) \
+         SELECT ?3, row.value ->> 'key', unhex(row.value ->> 'fingerprint'), link_detail.link_id \
+         FROM json_each(?4) AS row JOIN link_detail ON link_detail.target_id = ?1 AND link_detail.entity = ?2 \
+             AND link_detail.bc_id = row.value ->> 'bc_id' WHERE true \
+         ON CONFLICT (job_id, key) DO UPDATE SET fingerprint = excluded.fingerprint",
+    )
+    .bind(target.0)
+    .bind(entity)
+    .bind(job.0)
+    .bind(&rows)
+    .execute(&mut **tx)
+    .await?;
+    claim(tx, target, entity, job, &rows).await
+}
+
+/// Makes the match values of `rows` the records' own; former ones are released, unless a newer version in the outbox
+/// has them. A value that another record owns stays its.
+async fn claim(
+    tx: &mut Transaction<'static, Sqlite>,
+    target: TargetId,
+    entity: &str,
+    job: JobId,
+    rows: &str,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "DELETE FROM match_claims WHERE (target_id, entity, value) IN ( \
+         SELECT own.target_id, own.entity, own.value FROM json_each(?2) AS row \
+         JOIN match_claims AS own ON own.job_id = ?1 AND own.key = row.value ->> 'key' \
+         WHERE own.value IS NOT row.value ->> 'match_value' AND NOT EXISTS (SELECT 1 FROM outbox \
+             WHERE outbox.job_id = ?1 AND outbox.key = own.key AND outbox.match_value = own.value))",
+    )
+    .bind(job.0)
+    .bind(rows)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO match_claims (target_id, entity, value, job_id, key) \
+         SELECT ?1, ?2, row.value ->> 'match_value', ?3, row.value ->> 'key' FROM json_each(?4) AS row \
+         WHERE row.value ->> 'match_value' IS NOT NULL ON CONFLICT DO NOTHING",
+    )
+    .bind(target.0)
+    .bind(entity)
+    .bind(job.0)
+    .bind(rows)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod intent;
 mod links;
 mod open;
 mod outbox;
+mod rows;
 mod settle;
 mod stage;
 mod standing;

@@ -1,8 +1,12 @@
 //! Settling: what became of a record, in one transaction: link, change, removal of intent and outbox row.
 
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
 use sqlx::{Sqlite, Transaction};
 
-use super::links::LinkWrite;
+use super::links::{self, LinkWrite};
+use super::rows::json;
 use super::{JobId, Ledger, LedgerError, Reason, RunId, TargetId};
 use crate::model::{Fingerprint, Outcome, RecordState, Snapshot, Value};
 
@@ -73,7 +77,34 @@ pub struct FieldChange {
     pub new: Option<Value>,
 }
 
+impl SettledLink {
+    /// What the link holds.
+    #[must_use]
+    pub fn update(&self) -> &LinkUpdate {
+        match self {
+            Self::Current(update) | Self::Closed(update) => update,
+        }
+    }
+}
+
 impl Settlement {
+    fn link_write(&self) -> Option<LinkWrite<'_>> {
+        let link = self.link.as_ref()?;
+        let state = if matches!(link, SettledLink::Closed(_)) { "closed" } else { "linked" };
+        let LinkUpdate { bc_id, number, etag, draft, match_value, snapshot } = link.update();
+        Some(LinkWrite {
+            key: &self.key,
+            fingerprint: self.fingerprint.to_string(),
+            bc_id,
+            number,
+            etag,
+            state,
+            match_value: match_value.as_deref(),
+            draft: draft.to_string(),
+            snapshot: snapshot.to_json(),
+        })
+    }
+
     /// A record that is left in a state for `reason`; the intent goes, since BC certainly did nothing.
     #[must_use]
     pub fn left(key: &str, fingerprint: Fingerprint, state: RecordState, reason: Reason) -> Self {
@@ -102,123 +133,99 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let now = self.now();
         let mut tx = self.write().await?;
-        for settlement in settlements {
-            if let Some(link) = &settlement.link {
-                let (state, link) = match link {
-                    SettledLink::Current(link) => ("linked", link),
-                    SettledLink::Closed(link) => ("closed", link),
-                };
-                let write = LinkWrite {
-                    target,
-                    entity,
-                    job,
-                    key: &settlement.key,
-                    fingerprint: settlement.fingerprint,
-                    bc_id: &link.bc_id,
-                    number: &link.number,
-                    etag: &link.etag,
-                    state,
-                    match_value: link.match_value.as_deref(),
-                    draft: link.draft,
-                    snapshot: &link.snapshot,
-                    now: &now,
-                };
-                write.upsert(&mut tx).await?;
-                claim(&mut tx, target, entity, job, &settlement.key, link.match_value.as_deref()).await?;
-            }
-            if !settlement.open {
-                sqlx::query("DELETE FROM intent WHERE job_id = ?1 AND key = ?2")
-                    .bind(job.0)
-                    .bind(&settlement.key)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            let changed = self.settle_outbox(&mut tx, job, settlement, &now).await?;
-            if changed || settlement.history == History::Always {
-                self.write_change(&mut tx, job, run, settlement, &now).await?;
-            }
-        }
+        let links: Vec<_> = settlements.iter().filter_map(Settlement::link_write).collect();
+        links::write(&mut tx, target, entity, job, &now, &links).await?;
+        let rows: Vec<_> = settlements.iter().map(Settled::of).collect();
+        let rows = json(&rows);
+        sqlx::query(
+            "DELETE FROM intent WHERE job_id = ?1 AND key IN \
+             (SELECT row.value ->> 'key' FROM json_each(?2) AS row WHERE NOT row.value ->> 'open')",
+        )
+        .bind(job.0)
+        .bind(&rows)
+        .execute(&mut *tx)
+        .await?;
+        // What is final leaves the outbox, unless a newer version of the record has taken its place.
+        sqlx::query(
+            "DELETE FROM outbox WHERE (job_id, key, fingerprint) IN \
+             (SELECT ?1, row.value ->> 'key', unhex(row.value ->> 'fingerprint') \
+              FROM json_each(?2) AS row WHERE row.value ->> 'state' IS NULL)",
+        )
+        .bind(job.0)
+        .bind(&rows)
+        .execute(&mut *tx)
+        .await?;
+        let changed: Vec<String> = sqlx::query_scalar(
+            "UPDATE outbox SET state = row.value ->> 'state', reason = row.value ->> 'reason', \
+             code = row.value ->> 'code', correlation_id = row.value ->> 'correlation_id', changed_at = ?3, \
+             attempts = attempts + (row.value ->> 'state' = 'quarantined') \
+             FROM json_each(?2) AS row \
+             WHERE outbox.job_id = ?1 AND outbox.key = row.value ->> 'key' \
+             AND outbox.fingerprint = unhex(row.value ->> 'fingerprint') AND row.value ->> 'state' IS NOT NULL \
+             AND NOT (outbox.state = row.value ->> 'state' AND outbox.reason IS row.value ->> 'reason' \
+                      AND outbox.code IS row.value ->> 'code') \
+             RETURNING outbox.key",
+        )
+        .bind(job.0)
+        .bind(&rows)
+        .bind(&now)
+        .fetch_all(&mut *tx)
+        .await?;
+        let changed: HashSet<&str> = changed.iter().map(String::as_str).collect();
+        let told: Vec<_> = settlements
+            .iter()
+            .filter(|settled| settled.history == History::Always || changed.contains(settled.key.as_str()))
+            .collect();
+        self.write_changes(&mut tx, job, run, &told, &now).await?;
         crate::fault!("settle: before commit");
         tx.commit().await?;
         crate::fault!("settle: after commit");
         Ok(())
     }
 
-    /// Removes or updates the outbox row; whether state or reason changed by it.
-    async fn settle_outbox(
-        &self,
-        tx: &mut Transaction<'static, Sqlite>,
-        job: JobId,
-        settlement: &Settlement,
-        now: &str,
-    ) -> Result<bool, LedgerError> {
-        let Outcome::Left(state) = settlement.outcome else {
-            sqlx::query("DELETE FROM outbox WHERE job_id = ?1 AND key = ?2 AND fingerprint = ?3")
-                .bind(job.0)
-                .bind(&settlement.key)
-                .bind(settlement.fingerprint.as_bytes().as_slice())
-                .execute(&mut **tx)
-                .await?;
-            return Ok(true);
-        };
-        let reason = settlement.reason.as_ref();
-        let touched = sqlx::query(
-            "UPDATE outbox SET state = ?4, reason = ?5, code = ?6, correlation_id = ?7, changed_at = ?8, \
-             attempts = attempts + ?9 \
-             WHERE job_id = ?1 AND key = ?2 AND fingerprint = ?3 \
-             AND NOT (state = ?4 AND reason IS ?5 AND code IS ?6)",
-        )
-        .bind(job.0)
-        .bind(&settlement.key)
-        .bind(settlement.fingerprint.as_bytes().as_slice())
-        .bind(state.as_str())
-        .bind(reason.map(|reason| reason.text.as_str()))
-        .bind(reason.and_then(|reason| reason.code.as_deref()))
-        .bind(reason.and_then(|reason| reason.correlation_id.as_deref()))
-        .bind(now)
-        .bind(state == RecordState::Quarantined)
-        .execute(&mut **tx)
-        .await?;
-        Ok(touched.rows_affected() > 0)
-    }
-
-    async fn write_change(
+    async fn write_changes(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         job: JobId,
         run: RunId,
-        settlement: &Settlement,
+        told: &[&Settlement],
         now: &str,
     ) -> Result<(), LedgerError> {
-        let link = settlement.link.as_ref().map(|link| match link {
-            SettledLink::Current(link) | SettledLink::Closed(link) => link,
-        });
-        let reason = settlement.reason.as_ref();
-        let change: i64 = sqlx::query_scalar(
+        if told.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = told.iter().map(|settlement| Told::of(settlement)).collect();
+        let changes: Vec<(i64, String)> = sqlx::query_as(
             "INSERT INTO change (run_id, job_id, key, outcome, bc_id, number, reason, code, correlation_id, at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING change_id",
+             SELECT ?1, ?2, row.value ->> 'key', row.value ->> 'outcome', row.value ->> 'bc_id', \
+                    row.value ->> 'number', row.value ->> 'reason', row.value ->> 'code', \
+                    row.value ->> 'correlation_id', ?4 FROM json_each(?3) AS row RETURNING change_id, key",
         )
         .bind(run.0)
         .bind(job.0)
-        .bind(&settlement.key)
-        .bind(settlement.outcome.as_str())
-        .bind(link.map(|link| link.bc_id.as_str()))
-        .bind(link.map(|link| link.number.as_str()))
-        .bind(reason.map(|reason| reason.text.as_str()))
-        .bind(reason.and_then(|reason| reason.code.as_deref()))
-        .bind(reason.and_then(|reason| reason.correlation_id.as_deref()))
+        .bind(json(&rows))
         .bind(now)
-        .fetch_one(&mut **tx)
+        .fetch_all(&mut **tx)
         .await?;
-        for field in &settlement.fields {
-            let keep = |value: &Option<Value>| self.keeps(&field.property).then(|| value.as_ref().map(Value::to_json));
-            sqlx::query("INSERT INTO field_change (change_id, property, old, new) VALUES (?1, ?2, ?3, ?4)")
-                .bind(change)
-                .bind(&field.property)
-                .bind(keep(&field.old).flatten())
-                .bind(keep(&field.new).flatten())
-                .execute(&mut **tx)
-                .await?;
+        let changes: HashMap<&str, i64> = changes.iter().map(|(id, key)| (key.as_str(), *id)).collect();
+        let mut fields = Vec::new();
+        for settlement in told {
+            let Some(change) = changes.get(settlement.key.as_str()).copied() else { continue };
+            for field in &settlement.fields {
+                let kept =
+                    |value: &Option<Value>| value.as_ref().filter(|_| self.keeps(&field.property)).map(Value::to_json);
+                fields.push(Field { change, property: &field.property, old: kept(&field.old), new: kept(&field.new) });
+            }
+        }
+        if !fields.is_empty() {
+            sqlx::query(
+                "INSERT OR REPLACE INTO field_change (change_id, property, old, new) \
+                 SELECT row.value ->> 'change', row.value ->> 'property', row.value ->> 'old', row.value ->> 'new' \
+                 FROM json_each(?1) AS row",
+            )
+            .bind(json(&fields))
+            .execute(&mut **tx)
+            .await?;
         }
         Ok(())
     }
@@ -230,36 +237,70 @@ impl Ledger {
     }
 }
 
-/// Makes the match value the record's own; a former one is released. A value that another record owns stays its.
-async fn claim(
-    tx: &mut Transaction<'static, Sqlite>,
-    target: TargetId,
-    entity: &str,
-    job: JobId,
-    key: &str,
-    value: Option<&str>,
-) -> Result<(), LedgerError> {
-    sqlx::query(
-        "DELETE FROM match_claims WHERE job_id = ?1 AND key = ?2 AND value IS NOT ?3 AND NOT EXISTS \
-                 (SELECT 1 FROM outbox WHERE job_id = ?1 AND key = ?2 AND match_value = match_claims.value)",
-    )
-    .bind(job.0)
-    .bind(key)
-    .bind(value)
-    .execute(&mut **tx)
-    .await?;
-    if let Some(value) = value {
-        sqlx::query(
-            "INSERT INTO match_claims (target_id, entity, value, job_id, key) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(target.0)
-        .bind(entity)
-        .bind(value)
-        .bind(job.0)
-        .bind(key)
-        .execute(&mut **tx)
-        .await?;
+/// What the statements on intents and outbox take of a settlement.
+#[derive(Serialize)]
+struct Settled<'a> {
+    key: &'a str,
+    fingerprint: String,
+    /// The state it is left in; null when it is final.
+    state: Option<&'static str>,
+    open: bool,
+    reason: Option<&'a str>,
+    code: Option<&'a str>,
+    correlation_id: Option<&'a str>,
+}
+
+impl<'a> Settled<'a> {
+    fn of(settlement: &'a Settlement) -> Self {
+        let reason = settlement.reason.as_ref();
+        Self {
+            key: &settlement.key,
+            fingerprint: settlement.fingerprint.to_string(),
+            state: match settlement.outcome {
+                Outcome::Left(state) => Some(state.as_str()),
+                _ => None,
+            },
+            open: settlement.open,
+            reason: reason.map(|reason| reason.text.as_str()),
+            code: reason.and_then(|reason| reason.code.as_deref()),
+            correlation_id: reason.and_then(|reason| reason.correlation_id.as_deref()),
+        }
     }
-    Ok(())
+}
+
+/// What the history takes of a settlement.
+#[derive(Serialize)]
+struct Told<'a> {
+    key: &'a str,
+    outcome: &'static str,
+    bc_id: Option<&'a str>,
+    number: Option<&'a str>,
+    reason: Option<&'a str>,
+    code: Option<&'a str>,
+    correlation_id: Option<&'a str>,
+}
+
+impl<'a> Told<'a> {
+    fn of(settlement: &'a Settlement) -> Self {
+        let link = settlement.link.as_ref().map(SettledLink::update);
+        let reason = settlement.reason.as_ref();
+        Self {
+            key: &settlement.key,
+            outcome: settlement.outcome.as_str(),
+            bc_id: link.map(|link| link.bc_id.as_str()),
+            number: link.map(|link| link.number.as_str()),
+            reason: reason.map(|reason| reason.text.as_str()),
+            code: reason.and_then(|reason| reason.code.as_deref()),
+            correlation_id: reason.and_then(|reason| reason.correlation_id.as_deref()),
+        }
+    }
+}
+
+/// A changed property as the statement takes it.
+#[derive(Serialize)]
+struct Field<'a> {
+    change: i64,
+    property: &'a str,
+    old: Option<String>,
+    new: Option<String>,
 }

@@ -3,8 +3,12 @@
 //! From here on nothing depends on reading it again. A newer version replaces an older one at once, also while a request
 //! about the older one is on its way: that request's intent has its own copy of everything it needs.
 
-use sqlx::{Sqlite, Transaction};
+use std::collections::HashMap;
 
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+
+use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::Fingerprint;
 
@@ -59,11 +63,6 @@ pub struct Staging {
     pub queued: u64,
 }
 
-struct Linked {
-    draft: Fingerprint,
-    match_value: Option<String>,
-}
-
 impl Ledger {
     /// Stores a page of records and the cursor reached, in one transaction. `rename` allows a linked record to change
     /// its match value.
@@ -76,36 +75,23 @@ impl Ledger {
         cursor: Option<&str>,
         rename: bool,
     ) -> Result<Staging, LedgerError> {
-        let mut staging = Staging::default();
-        let mut tx = self.write().await?;
         let now = self.now();
+        let mut stage = Stage { tx: self.write().await?, target, entity, job, now: &now };
+        let known = stage.known(&page).await?;
+        let mut plan = Plan::default();
         for item in page {
-            let mut stage = Stage { tx: &mut tx, target, entity, job, now: &now, rename };
-            match item.stage {
-                StagedAs::Wanted { record, draft, draft_fingerprint, match_value } => {
-                    let wanted = Wanted { record, draft, draft_fingerprint, match_value };
-                    stage.wanted(&item.key, item.fingerprint, wanted, &mut staging).await?;
-                }
-                StagedAs::Refused { record, reason } => {
-                    if stage.is_queued(&item.key, item.fingerprint).await? {
-                        staging.queued += 1;
-                    } else {
-                        stage.put(&item.key, item.fingerprint, &record, None, None, Some(&reason)).await?;
-                        staging.refused += 1;
-                    }
-                }
-                StagedAs::Filtered | StagedAs::Reverted => stage.withdraw(&item.key).await?,
-            }
+            plan.add(item, &known, rename);
         }
+        let staging = stage.carry_out(plan).await?;
         if let Some(cursor) = cursor {
             sqlx::query("UPDATE job SET cursor = ?2 WHERE job_id = ?1")
                 .bind(job.0)
                 .bind(cursor)
-                .execute(&mut *tx)
+                .execute(&mut *stage.tx)
                 .await?;
         }
         crate::fault!("stage: before commit");
-        tx.commit().await?;
+        stage.tx.commit().await?;
         Ok(staging)
     }
 
@@ -122,190 +108,236 @@ impl Ledger {
     }
 }
 
-struct Wanted {
-    record: String,
-    draft: String,
-    draft_fingerprint: Fingerprint,
-    match_value: Option<String>,
+/// What the ledger holds of a record before it is staged.
+struct Known {
+    /// Draft and match value of its link.
+    linked: Option<(Fingerprint, Option<String>)>,
+    in_flight: bool,
+    /// Of its outbox row.
+    queued: Option<Fingerprint>,
 }
 
-/// The staging transaction, with what all its statements need.
+/// What is to become of a page, sorted by what has to be written.
+#[derive(Default)]
+struct Plan {
+    put: Vec<Put>,
+    /// Linked records whose draft is as before: their new fingerprints.
+    touch: Vec<Touch>,
+    withdraw: Vec<String>,
+    queued: u64,
+}
+
+/// A row for the outbox, as the statement takes it.
+#[derive(Serialize)]
+struct Put {
+    key: String,
+    fingerprint: String,
+    record: String,
+    draft: Option<String>,
+    match_value: Option<String>,
+    reason: Option<String>,
+}
+
+/// A new fingerprint for a link, as the statement takes it.
+#[derive(Serialize)]
+struct Touch {
+    key: String,
+    fingerprint: String,
+}
+
+impl Plan {
+    fn add(&mut self, item: Staged, known: &HashMap<String, Known>, rename: bool) {
+        let Staged { key, fingerprint, stage } = item;
+        let known = known.get(&key);
+        let hex = fingerprint.to_string();
+        match stage {
+            StagedAs::Filtered | StagedAs::Reverted => self.withdraw.push(key),
+            StagedAs::Refused { .. } if known.is_some_and(|known| known.queued == Some(fingerprint)) => {
+                self.queued += 1
+            }
+            StagedAs::Refused { record, reason } => {
+                let (draft, match_value) = (None, None);
+                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, reason: Some(reason) });
+            }
+            StagedAs::Wanted { record, draft, draft_fingerprint, match_value } => {
+                let linked = known.and_then(|known| known.linked.as_ref());
+                let in_flight = known.is_some_and(|known| known.in_flight);
+                if linked.is_some_and(|(last, _)| *last == draft_fingerprint) && !in_flight {
+                    self.withdraw.push(key.clone());
+                    self.touch.push(Touch { key, fingerprint: hex });
+                    return;
+                }
+                let renamed = linked.is_some_and(|(_, last)| last.is_some() && *last != match_value) && !rename;
+                let reason = renamed.then(|| {
+                    "the value of `match_on` changed, which would rename the row in Business Central; \
+                     set `rename = true` to allow it, or put the old value back"
+                        .to_owned()
+                });
+                let match_value = match_value.filter(|_| !renamed);
+                self.put.push(Put { key, fingerprint: hex, record, draft: Some(draft), match_value, reason });
+            }
+        }
+    }
+}
+
+/// The staging transaction, with what all its statements need. Each of them is about the whole page.
 struct Stage<'a> {
-    tx: &'a mut Transaction<'static, Sqlite>,
+    tx: Transaction<'static, Sqlite>,
     target: TargetId,
     entity: &'a str,
     job: JobId,
     now: &'a str,
-    rename: bool,
 }
 
+type KnownRow = (String, Option<Vec<u8>>, Option<String>, bool, Option<Vec<u8>>);
+
 impl Stage<'_> {
-    async fn wanted(
-        mut self,
-        key: &str,
-        fingerprint: Fingerprint,
-        wanted: Wanted,
-        staging: &mut Staging,
-    ) -> Result<(), LedgerError> {
-        let linked = self.linked(key).await?;
-        let in_flight = self.in_flight(key).await?;
-        if let Some(linked) = &linked {
-            if linked.draft == wanted.draft_fingerprint && !in_flight {
-                self.touch(key, fingerprint).await?;
-                self.withdraw(key).await?;
-                staging.equal += 1;
-                return Ok(());
-            }
-            if linked.match_value.is_some() && linked.match_value != wanted.match_value && !self.rename {
-                let reason = "the value of `match_on` changed, which would rename the row in Business Central; \
-                              set `rename = true` to allow it, or put the old value back";
-                self.put(key, fingerprint, &wanted.record, Some(&wanted), None, Some(reason)).await?;
-                staging.refused += 1;
-                return Ok(());
-            }
-        }
-        let owner = match &wanted.match_value {
-            Some(value) => self.claim(key, value).await?,
-            None => None,
-        };
-        let reason = owner.map(|(job, key)| {
-            format!("record {key} of job {job} already has the same value of `match_on`; one row cannot be both")
-        });
-        self.put(key, fingerprint, &wanted.record, Some(&wanted), wanted.match_value.as_deref(), reason.as_deref())
-            .await?;
-        if reason.is_some() {
-            staging.refused += 1;
-        } else {
-            staging.staged += 1;
-        }
-        Ok(())
-    }
-
-    async fn linked(&mut self, key: &str) -> Result<Option<Linked>, LedgerError> {
-        let row: Option<(Vec<u8>, Option<String>)> = sqlx::query_as(
-            "SELECT link_detail.draft, link_detail.match_value FROM link JOIN link_detail USING (link_id) \
-             WHERE link.job_id = ?1 AND link.key = ?2",
+    async fn known(&mut self, page: &[Staged]) -> Result<HashMap<String, Known>, LedgerError> {
+        let rows: Vec<KnownRow> = sqlx::query_as(
+            "SELECT page.value, link_detail.draft, link_detail.match_value, intent.key IS NOT NULL, outbox.fingerprint \
+             FROM json_each(?2) AS page \
+             LEFT JOIN link ON link.job_id = ?1 AND link.key = page.value LEFT JOIN link_detail USING (link_id) \
+             LEFT JOIN intent ON intent.job_id = ?1 AND intent.key = page.value \
+             LEFT JOIN outbox ON outbox.job_id = ?1 AND outbox.key = page.value",
         )
         .bind(self.job.0)
-        .bind(key)
-        .fetch_optional(&mut **self.tx)
+        .bind(json_list(page.iter().map(|item| item.key.as_str())))
+        .fetch_all(&mut *self.tx)
         .await?;
-        row.map(|(draft, match_value)| {
-            let draft = Fingerprint::from_bytes(&draft)
-                .ok_or_else(|| LedgerError::Damaged { what: "link", key: key.to_owned() })?;
-            Ok(Linked { draft, match_value })
+        rows.into_iter()
+            .map(|(key, draft, match_value, in_flight, queued)| {
+                let print = |bytes: Vec<u8>| {
+                    Fingerprint::from_bytes(&bytes)
+                        .ok_or_else(|| LedgerError::Damaged { what: "fingerprint", key: key.clone() })
+                };
+                let linked = draft.map(print).transpose()?.map(|draft| (draft, match_value));
+                let known = Known { linked, in_flight, queued: queued.map(print).transpose()? };
+                Ok((key, known))
+            })
+            .collect()
+    }
+
+    async fn carry_out(&mut self, mut plan: Plan) -> Result<Staging, LedgerError> {
+        let owners = self.claim(&plan.put).await?;
+        for put in &mut plan.put {
+            if let Some((job, key)) = put.match_value.as_ref().and_then(|value| owners.get(value))
+                && put.reason.is_none()
+            {
+                let owner = format!("record {key} of job {job}");
+                put.reason = Some(format!("{owner} already has the same value of `match_on`; one row cannot be both"));
+                put.match_value = None;
+            }
+        }
+        self.put(&plan.put).await?;
+        self.touch(&plan.touch).await?;
+        self.withdraw(&plan.withdraw).await?;
+        let refused = plan.put.iter().filter(|put| put.reason.is_some()).count() as u64;
+        Ok(Staging {
+            staged: plan.put.len() as u64 - refused,
+            equal: plan.touch.len() as u64,
+            refused,
+            queued: plan.queued,
         })
-        .transpose()
     }
 
-    async fn is_queued(&mut self, key: &str, fingerprint: Fingerprint) -> Result<bool, LedgerError> {
-        let found: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM outbox WHERE job_id = ?1 AND key = ?2 AND fingerprint = ?3")
-                .bind(self.job.0)
-                .bind(key)
-                .bind(fingerprint.as_bytes().as_slice())
-                .fetch_optional(&mut **self.tx)
-                .await?;
-        Ok(found.is_some())
-    }
-
-    async fn in_flight(&mut self, key: &str) -> Result<bool, LedgerError> {
-        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM intent WHERE job_id = ?1 AND key = ?2")
-            .bind(self.job.0)
-            .bind(key)
-            .fetch_optional(&mut **self.tx)
-            .await?;
-        Ok(found.is_some())
-    }
-
-    /// Takes the claim on a match value, or gives its owner. A record that is not linked gives up its former value.
-    async fn claim(&mut self, key: &str, value: &str) -> Result<Option<(String, String)>, LedgerError> {
-        self.release(key, Some(value)).await?;
+    /// Takes the claims on the match values; gives the owners of those that belong to another record. A record that is
+    /// not linked gives up its former value.
+    async fn claim(&mut self, put: &[Put]) -> Result<HashMap<String, (String, String)>, LedgerError> {
+        if put.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let page = json(put);
+        self.release(&page, "page.value ->> 'match_value'", "page.value ->> 'key'").await?;
         sqlx::query(
-            "INSERT INTO match_claims (target_id, entity, value, job_id, key) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO match_claims (target_id, entity, value, job_id, key) \
+             SELECT ?1, ?2, page.value ->> 'match_value', ?3, page.value ->> 'key' FROM json_each(?4) AS page \
+             WHERE page.value ->> 'match_value' IS NOT NULL ON CONFLICT DO NOTHING",
         )
         .bind(self.target.0)
         .bind(self.entity)
-        .bind(value)
         .bind(self.job.0)
-        .bind(key)
-        .execute(&mut **self.tx)
+        .bind(&page)
+        .execute(&mut *self.tx)
         .await?;
-        let (owner, job, its_key): (i64, String, String) = sqlx::query_as(
-            "SELECT job_id, job.name, match_claims.key FROM match_claims JOIN job USING (job_id) \
-             WHERE match_claims.target_id = ?1 AND match_claims.entity = ?2 AND value = ?3",
+        let owners: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT match_claims.value, job.name, match_claims.key FROM json_each(?4) AS page \
+             JOIN match_claims ON match_claims.target_id = ?1 AND match_claims.entity = ?2 \
+                 AND match_claims.value = page.value ->> 'match_value' \
+             JOIN job USING (job_id) \
+             WHERE match_claims.job_id <> ?3 OR match_claims.key <> page.value ->> 'key'",
         )
         .bind(self.target.0)
         .bind(self.entity)
-        .bind(value)
-        .fetch_one(&mut **self.tx)
+        .bind(self.job.0)
+        .bind(&page)
+        .fetch_all(&mut *self.tx)
         .await?;
-        Ok((owner != self.job.0 || its_key != key).then_some((job, its_key)))
+        Ok(owners.into_iter().map(|(value, job, key)| (value, (job, key))).collect())
     }
 
-    /// Gives up the claims of a record that is neither linked nor on its way, except the one on `keep`.
-    async fn release(&mut self, key: &str, keep: Option<&str>) -> Result<(), LedgerError> {
-        sqlx::query(
-            "DELETE FROM match_claims WHERE job_id = ?1 AND key = ?2 AND value IS NOT ?3 \
-             AND NOT EXISTS (SELECT 1 FROM link WHERE job_id = ?1 AND key = ?2) \
-             AND NOT EXISTS (SELECT 1 FROM intent WHERE job_id = ?1 AND key = ?2)",
-        )
-        .bind(self.job.0)
-        .bind(key)
-        .bind(keep)
-        .execute(&mut **self.tx)
-        .await?;
+    /// Gives up the claims of the records on `page` that are neither linked nor on their way, except the one that they
+    /// keep.
+    async fn release(&mut self, page: &str, keeps: &str, key: &str) -> Result<(), LedgerError> {
+        let statement = format!(
+            "DELETE FROM match_claims WHERE (target_id, entity, value) IN ( \
+             SELECT own.target_id, own.entity, own.value FROM json_each(?2) AS page \
+             JOIN match_claims AS own ON own.job_id = ?1 AND own.key = {key} \
+             WHERE own.value IS NOT {keeps} \
+             AND NOT EXISTS (SELECT 1 FROM link WHERE link.job_id = ?1 AND link.key = own.key) \
+             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = own.key))"
+        );
+        sqlx::query(AssertSqlSafe(statement)).bind(self.job.0).bind(page).execute(&mut *self.tx).await?;
         Ok(())
     }
 
-    async fn put(
-        &mut self,
-        key: &str,
-        fingerprint: Fingerprint,
-        record: &str,
-        wanted: Option<&Wanted>,
-        match_value: Option<&str>,
-        refusal: Option<&str>,
-    ) -> Result<(), LedgerError> {
+    async fn put(&mut self, put: &[Put]) -> Result<(), LedgerError> {
+        if put.is_empty() {
+            return Ok(());
+        }
         sqlx::query(
             "INSERT INTO outbox (job_id, key, state, fingerprint, record, draft, match_value, reason, staged_at, changed_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) \
+             SELECT ?1, page.value ->> 'key', iif(page.value ->> 'reason' IS NULL, 'pending', 'quarantined'), \
+                    unhex(page.value ->> 'fingerprint'), page.value ->> 'record', page.value ->> 'draft', \
+                    page.value ->> 'match_value', page.value ->> 'reason', ?3, ?3 \
+             FROM json_each(?2) AS page WHERE true \
              ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, fingerprint = excluded.fingerprint, \
              record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
              reason = excluded.reason, code = NULL, correlation_id = NULL, attempts = 0, \
              staged_at = excluded.staged_at, changed_at = excluded.changed_at",
         )
         .bind(self.job.0)
-        .bind(key)
-        .bind(if refusal.is_some() { "quarantined" } else { "pending" })
-        .bind(fingerprint.as_bytes().as_slice())
-        .bind(record)
-        .bind(wanted.map(|wanted| wanted.draft.as_str()))
-        .bind(match_value)
-        .bind(refusal)
+        .bind(json(put))
         .bind(self.now)
-        .execute(&mut **self.tx)
+        .execute(&mut *self.tx)
         .await?;
         Ok(())
     }
 
-    async fn touch(&mut self, key: &str, fingerprint: Fingerprint) -> Result<(), LedgerError> {
-        sqlx::query("UPDATE link SET fingerprint = ?3 WHERE job_id = ?1 AND key = ?2")
-            .bind(self.job.0)
-            .bind(key)
-            .bind(fingerprint.as_bytes().as_slice())
-            .execute(&mut **self.tx)
-            .await?;
+    async fn touch(&mut self, touch: &[Touch]) -> Result<(), LedgerError> {
+        if touch.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE link SET fingerprint = unhex(page.value ->> 'fingerprint') FROM json_each(?2) AS page \
+             WHERE link.job_id = ?1 AND link.key = page.value ->> 'key'",
+        )
+        .bind(self.job.0)
+        .bind(json(touch))
+        .execute(&mut *self.tx)
+        .await?;
         Ok(())
     }
 
-    async fn withdraw(mut self, key: &str) -> Result<(), LedgerError> {
-        sqlx::query("DELETE FROM outbox WHERE job_id = ?1 AND key = ?2")
+    async fn withdraw(&mut self, keys: &[String]) -> Result<(), LedgerError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let page = json_list(keys.iter().map(String::as_str));
+        sqlx::query("DELETE FROM outbox WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
             .bind(self.job.0)
-            .bind(key)
-            .execute(&mut **self.tx)
+            .bind(&page)
+            .execute(&mut *self.tx)
             .await?;
-        self.release(key, None).await
+        self.release(&page, "NULL", "page.value").await
     }
 }

@@ -112,7 +112,9 @@ pub enum ShapeError {
         remedy: &'static str,
     },
     /// The column cannot be a key.
-    #[error("column `{column}` has the type {type_name}, which cannot be a key; a key is an integer or text")]
+    #[error(
+        "column `{column}` has the type {type_name}, which cannot be a key; a key is an integer or text, so cast it to one"
+    )]
     KeyType {
         /// The column.
         column: String,
@@ -149,6 +151,16 @@ pub enum ShapeError {
         /// The stored text.
         stored: String,
     },
+    /// The query asks for values that nobody has.
+    #[error(
+        "the query has {0} parameter(s) besides `:cursor`, `:key` and `:limit`, and nothing to put there; write values into it"
+    )]
+    Parameters(usize),
+    /// The query of the lines has placeholders.
+    #[error(
+        "the query of the lines has a placeholder; lines are always read for the parents of one page, and need none"
+    )]
+    PlaceholderInLines,
     /// Paging cannot go on.
     #[error("the query cannot be paged: {0}")]
     Paging(String),

@@ -106,7 +106,8 @@ impl Pass<'_> {
         standings: Vec<(Fingerprint, Standing)>,
         reading: &mut Reading,
     ) -> Result<(), SyncError> {
-        let counters = &mut reading.counters;
+        // Counted when it is on the disk, so that the sums hold whenever the read ends early.
+        let mut counters = reading.counters;
         counters.read += (page.records.len() + page.rejects.len()) as u64;
         let mut staged = Vec::new();
         for (record, (fingerprint, standing)) in page.records.into_iter().zip(standings) {
@@ -131,6 +132,7 @@ impl Pass<'_> {
         }
         staged.extend(page.rejects.into_iter().map(|reject| refuse(reject, mapping)));
         if staged.is_empty() && page.checkpoint.is_none() {
+            reading.counters = counters;
             return Ok(());
         }
         let entity = self.job.entity.to_string();
@@ -142,6 +144,7 @@ impl Pass<'_> {
         counters.unchanged += done.equal;
         counters.refused += done.refused;
         counters.queued += done.queued;
+        reading.counters = counters;
         Ok(())
     }
 

@@ -4,8 +4,6 @@
 //! process that run at the same time, and dies with the last of them, also when the process is killed. A server that is
 //! not installed is no failure outside CI: the test says that it was not run.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;

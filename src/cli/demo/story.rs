@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::exit::Failed;
-use super::super::run::tell;
+use super::super::exit::{Exit, Failed};
+use super::super::run::{exit_of, tell};
 use super::super::view;
 use crate::app::{self, App, AppError, RunOptions};
 use crate::config::{self, Environment, ProcessEnvironment};
@@ -51,13 +51,19 @@ impl Story<'_> {
         let options =
             RunOptions { jobs: &[], full: false, cause: "command", cancel: self.cancel.clone(), progress: &|_, _| {} };
         let mut text = Vec::new();
-        app::run(&app, mappings, options, |finished| {
+        let finished = app::run(&app, mappings, options, |finished| {
             let _ = tell(&mut text, finished);
         })
         .await?;
         let mut out = anstream::stdout();
         for line in String::from_utf8_lossy(&text).lines() {
             writeln!(out, "  {line}")?;
+        }
+        for job in &finished {
+            let exit = exit_of(job);
+            if !matches!(exit, Exit::Done | Exit::Attention) {
+                return Err(Failed::new(exit, format!("the pass of {} did not end well", job.job)));
+            }
         }
         let stats = self.simulator.stats();
         Ok(Cost { requests: stats.requests, writes: stats.writes() })

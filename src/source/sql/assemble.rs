@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::{Page, Reject, ShapeError};
-use super::inexact_problem;
 use super::lines::LinesOfParent;
-use super::rows::{Key, Row};
+use super::rows::{Key, Row, inexact_problem};
 use crate::model::{Columns, Problem, Record};
+use crate::source::error::ShapeError;
+use crate::source::page::{Page, Reject};
 
 /// How many of `rows`, after which more follow, belong to keys that cannot go on in those that follow.
 ///

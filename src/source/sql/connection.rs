@@ -1,24 +1,27 @@
 //! One read-only connection to any of the databases: describe a query, fetch JSON texts, open and close a snapshot.
 //!
-//! Every wait has a limit. Errors are classified here, where they are understood; the connection URL is in none of them.
+//! Every wait has a limit.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
-use sqlx::postgres::{PgConnection, PgDatabaseError};
+use sqlx::mysql::MySqlConnection;
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Column as _, Executor, Statement as _, TypeInfo as _};
 
-use super::super::{Position, ShapeError, SourceError};
-use super::dialect::{Column, Dialect};
-use super::{SqlSource, mysql, postgres, sqlite};
+use super::column::Column;
+use super::dialect::Dialect;
+use super::failure::{Failure, classify};
+use super::spec::SqlSource;
+use super::{mysql, postgres, sqlite};
+use crate::source::error::ShapeError;
 
 /// How long a database may take to accept a connection and to set up the session.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a database may take for one page.
-pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_mins(10);
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,51 +30,6 @@ pub(super) enum Bind {
     /// For SQLite, which compares by the type of the value. The others cast a text.
     Integer(i64),
     Text(String),
-}
-
-/// Why the database did not do what it was asked for.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// It may do it later.
-    Transient(String),
-    /// A person has to change something. Holds the place in the statement, counted in characters from 1.
-    Refused { message: String, character: Option<usize> },
-    /// The answer is not what a row looks like.
-    Shape(ShapeError),
-}
-
-impl Failure {
-    /// As the error of `stream` while connecting.
-    pub(super) fn connecting(self, stream: &str) -> SourceError {
-        let stream = stream.to_owned();
-        match self {
-            Self::Transient(message) => SourceError::Unreachable { stream, message },
-            Self::Refused { message, .. } => {
-                SourceError::Refused { stream, what: "the connection", message, position: None }
-            }
-            Self::Shape(problem) => SourceError::Shape { stream, problem },
-        }
-    }
-
-    /// As the error of `stream` while `what` ran; `query` is its text when the database saw it as it was configured.
-    pub(super) fn running(self, stream: &str, what: &'static str, query: Option<&str>) -> SourceError {
-        let stream = stream.to_owned();
-        match self {
-            Self::Transient(message) => SourceError::Interrupted { stream, message },
-            Self::Refused { message, character } => {
-                let position = query.zip(character).map(|(query, nth)| Position::of(query, nth));
-                SourceError::Refused { stream, what, message, position }
-            }
-            Self::Shape(problem) => SourceError::Shape { stream, problem },
-        }
-    }
-}
-
-/// What a database's own error means.
-pub(super) struct Verdict {
-    pub(super) transient: bool,
-    pub(super) message: String,
-    pub(super) character: Option<usize>,
 }
 
 /// A connection whose session is set up.
@@ -98,8 +56,10 @@ impl Connection {
         within(CONNECT_TIMEOUT, async {
             Ok(match source {
                 SqlSource::Sqlite { path } => Self::Sqlite(Box::new(sqlite::connect(path).await?)),
-                SqlSource::Postgres { url } => Self::Postgres(Box::new(postgres::connect(url).await?)),
-                SqlSource::MySql { url } => Self::MySql(Box::new(mysql::connect(url).await?)),
+                SqlSource::Postgres { url } => {
+                    Self::Postgres(Box::new(postgres::connect(url, STATEMENT_TIMEOUT).await?))
+                }
+                SqlSource::MySql { url } => Self::MySql(Box::new(mysql::connect(url, STATEMENT_TIMEOUT).await?)),
             })
         })
         .await
@@ -113,12 +73,17 @@ impl Connection {
         }
     }
 
-    /// The columns that `query` gives, without running it.
+    /// The columns that `query`, which has no parameters, gives. Does not run it.
     pub(super) async fn describe(&mut self, query: &str) -> Result<Vec<Column>, Failure> {
         let sql = AssertSqlSafe(query.to_owned());
         within(STATEMENT_TIMEOUT, async {
             on!(self, connection => {
                 let statement = connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await.map_err(classify)?;
+                let parameters = statement.parameters().map_or(0, |found| found.either(<[_]>::len, |count| count));
+                // One would be filled with a value meant for another.
+                if parameters > 0 {
+                    return Err(Failure::Shape(ShapeError::Parameters(parameters)));
+                }
                 Ok(statement
                     .columns()
                     .iter()
@@ -169,28 +134,5 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Failure
     match tokio::time::timeout(limit, work).await {
         Ok(done) => done,
         Err(_) => Err(Failure::Transient(format!("no answer within {} seconds", limit.as_secs()))),
-    }
-}
-
-/// What an error of the driver means.
-pub(super) fn classify(error: sqlx::Error) -> Failure {
-    match error {
-        sqlx::Error::Database(error) => {
-            let verdict = if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-                postgres::verdict(error)
-            } else if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-                mysql::verdict(error)
-            } else {
-                sqlite::verdict(error.as_ref())
-            };
-            let Verdict { transient, message, character } = verdict;
-            if transient { Failure::Transient(message) } else { Failure::Refused { message, character } }
-        }
-        sqlx::Error::Io(error) => Failure::Transient(error.to_string()),
-        error @ (sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed) => Failure::Transient(error.to_string()),
-        error @ (sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => {
-            Failure::Shape(ShapeError::Row(error.to_string()))
-        }
-        error => Failure::Refused { message: error.to_string(), character: None },
     }
 }

@@ -7,7 +7,8 @@
 //! their indexes: full reads there follow the column's own order and keep keys that are equal in it together (see
 //! [`KeyColumn::collated`]); incremental reads, which are short, order by bytes.
 
-use super::super::ShapeError;
+use super::column::Column;
+use crate::source::error::ShapeError;
 
 /// A kind of SQL database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,15 +19,6 @@ pub enum Dialect {
     Postgres,
     /// MariaDB or MySQL.
     MySql,
-}
-
-/// A column of a query, as the database describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Column {
-    /// The name.
-    pub(super) name: String,
-    /// The database's name of the type; in SQLite that of the declared type, which binds nothing.
-    pub(super) type_name: String,
 }
 
 /// An expression over a column, and how a text parameter becomes comparable with it.
@@ -134,7 +126,9 @@ impl Dialect {
             // The server shows six digits of it, whatever it holds.
             (Self::MySql, "FLOAT") => unsupported("use CAST(… AS DECIMAL(p, s)) or CAST(… AS DOUBLE)"),
             (Self::MySql, "GEOMETRY") => unsupported("leave it out, or use ST_AsText(…)"),
-            (Self::MySql, name) if is_mysql_binary(name) => unsupported("leave it out, or use HEX(…) or TO_BASE64(…)"),
+            (Self::MySql, name) if is_mysql_binary(name) => {
+                unsupported("leave it out, or use HEX(…), or for a UUID CAST(… AS CHAR)")
+            }
             _ => Ok(plain),
         }
     }

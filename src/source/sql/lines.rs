@@ -6,25 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::{ShapeError, SourceError};
+use super::column::{Column, check_names, find};
 use super::connection::{Bind, Connection};
-use super::dialect::{Column, Dialect, KeyColumn};
+use super::dialect::{Dialect, KeyColumn};
 use super::placeholders::Query;
-use super::rows::{Key, LineRow};
+use super::rows::{Key, LineRow, inexact_problem};
+use super::spec::LinesSpec;
 use super::wrap::Selection;
-use super::{check_names, find};
 use crate::model::{Columns, Problem};
-
-/// Where the lines of a stream come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinesSpec {
-    /// The query, without paging and placeholders.
-    pub query: String,
-    /// Its column that holds the key of the parent.
-    pub parent: String,
-    /// Its column that tells the lines of one parent apart: an integer or text.
-    pub key: String,
-}
+use crate::source::error::{ShapeError, SourceError};
 
 /// The lines of one parent in the order of their keys, or what is wrong with them.
 pub(super) type LinesOfParent = Result<Vec<Box<str>>, Problem>;
@@ -58,10 +48,13 @@ impl Lines {
         const WHAT: &str = "the query of the lines";
         let dialect = connection.dialect();
         let query = Query::parse(&spec.query, dialect);
+        let shape = |problem| SourceError::Shape { stream: stream.to_owned(), problem };
+        if query.is_custom() {
+            return Err(shape(ShapeError::PlaceholderInLines));
+        }
         let described = connection.describe(query.text()).await;
         let columns = described.map_err(|failure| failure.running(stream, WHAT, Some(query.text())))?;
-        Self::of_columns(dialect, query, &columns, spec)
-            .map_err(|problem| SourceError::Shape { stream: stream.to_owned(), problem })
+        Self::of_columns(dialect, query, &columns, spec).map_err(shape)
     }
 
     fn of_columns(dialect: Dialect, query: Query, columns: &[Column], spec: &LinesSpec) -> Result<Self, ShapeError> {
@@ -141,7 +134,7 @@ impl Lines {
         }
         if let Some((line, index)) = lines.iter().find_map(|line| Some((line, line.inexact?))) {
             let property = format!("lines[{}].{}", line.key.text(), self.columns[index]);
-            return Err(super::inexact_problem(property));
+            return Err(inexact_problem(property));
         }
         Ok(lines.into_iter().map(|line| line.body).collect())
     }

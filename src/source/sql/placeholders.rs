@@ -3,7 +3,7 @@
 //! Knows just enough of each dialect's lexical rules to tell code from literals, quoted names and comments. What it does
 //! not understand it leaves to the database, which reports it in the user's own text.
 
-use super::Dialect;
+use super::dialect::Dialect;
 
 /// A value that a statement asks for when it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,6 +215,8 @@ fn block_comment(rest: &str, dialect: Dialect) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ALL: [Dialect; 3] = [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql];
@@ -289,5 +291,26 @@ mod tests {
         );
         assert_eq!(query.sample(), "SELECT a FROM t WHERE a>NULL AND c>=NULL LIMIT 1");
         assert!(query.has(Piece::Limit));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_the_query_again(text in "([a$':;\"`\\[\\]é\\\\ \n#-]|/[*]|[*]/|:key|:limit|[$][$])*") {
+            for dialect in ALL {
+                let query = Query::parse(&text, dialect);
+                let again: String = query
+                    .pieces()
+                    .into_iter()
+                    .map(|piece| match piece {
+                        Piece::Text(text) => text,
+                        Piece::Slot(Slot::Key) => ":key",
+                        Piece::Slot(Slot::Cursor) => ":cursor",
+                        Piece::Limit => ":limit",
+                    })
+                    .collect();
+                prop_assert_eq!(&again, query.text());
+                prop_assert!(text.starts_with(&again));
+            }
+        }
     }
 }

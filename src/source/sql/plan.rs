@@ -1,14 +1,16 @@
 //! How a stream will be read, decided once from what the database says of its columns. No I/O.
 
-use super::super::{ShapeError, Start};
+use super::column::{Column, check_names, find};
 use super::connection::Bind;
 use super::cursor::Watermark;
-use super::dialect::{Column, Dialect};
+use super::dialect::Dialect;
 use super::placeholders::{Piece, Query, Slot};
 use super::rows::{Key, Layout};
+use super::spec::StreamSpec;
 use super::wrap::{Paging, Selection, Statement};
-use super::{StreamSpec, check_names, find};
 use crate::model::Columns;
+use crate::source::error::ShapeError;
+use crate::source::page::Start;
 
 /// How a read goes through its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::super::ShapeError;
+use crate::model::Problem;
+use crate::source::error::ShapeError;
 
 /// Which elements stand between the key and the user's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,6 +152,15 @@ impl<'a> LineRow<'a> {
     }
 }
 
+/// The problem of a number that the database does not hand over exactly.
+pub(super) fn inexact_problem(property: String) -> Problem {
+    Problem::of(
+        property,
+        "holds a number that needs more than 15 digits, of which SQLite would hand over only 15; \
+         round it in the query, or store it as text",
+    )
+}
+
 fn cut_off(text: &str) -> ShapeError {
     ShapeError::Row(format!("it is not a complete JSON array of {} bytes", text.len()))
 }
@@ -195,6 +205,8 @@ fn element_end(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn split(text: &str) -> Row<'_> {
@@ -247,6 +259,22 @@ mod tests {
     fn a_row_that_was_cut_off_is_refused() {
         for text in ["", "[", "[1", "[1,2", r#"["a"#, r#"["a\"#, "{}"] {
             assert!(Row::split(text, Layout { cursor: true, ..Layout::default() }).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_database_writes_is_taken_apart(key in "\\PC*", cursor in "\\PC*", fields in proptest::collection::vec("\\PC*", 1..4)) {
+            let body = serde_json::to_string(&fields).unwrap();
+            let text = format!("[{},{},{}", serde_json::Value::from(&*key), serde_json::Value::from(&*cursor), &body[1..]);
+            let row = Row::split(&text, Layout { cursor: true, ..Layout::default() }).unwrap();
+            prop_assert_eq!(row.key.as_str(), Some(&*key));
+            prop_assert_eq!(row.body(), body);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\[\\]\",\\\\a01n ]*") {
+            let _ = Row::split(&text, Layout { cursor: true, rank: true, inexact: true });
         }
     }
 }

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use super::super::{Page, ReadSummary, ShapeError, SourceError, Start};
 use super::assemble::{Assembly, repeated, settled};
-use super::connection::{Bind, Connection, Failure};
+use super::column::Column;
+use super::connection::{Bind, Connection};
 use super::cursor::Watermark;
-use super::dialect::{Column, Dialect};
+use super::dialect::Dialect;
+use super::failure::Failure;
 use super::lines::{Lines, key_list};
 use super::placeholders::{Query, Slot};
 use super::plan::{Facts, Mode, Plan};
 use super::rows::{Key, Layout, Row};
+use super::spec::{SqlSource, StreamSpec};
 use super::wrap::Statement;
-use super::{SqlSource, StreamSpec, sqlite};
 use crate::model::Columns;
+use crate::source::error::{ShapeError, SourceError};
+use crate::source::page::{Page, ReadSummary, Start};
 
 /// A read of one stream. After an error it is at its end, and incomplete.
 pub struct SqlStream {
@@ -122,7 +125,8 @@ impl SqlStream {
         }
     }
 
-    /// The next page; `None` at the end.
+    /// The next page; `None` at the end. That it was the end of the stream, and not that of a read that failed, is what
+    /// [`ReadSummary::complete`] says.
     pub async fn next_page(&mut self) -> Result<Option<Page>, SourceError> {
         if self.state != State::Reading {
             return Ok(None);
@@ -256,9 +260,7 @@ impl SqlStream {
 
     /// `failure` as an error; a BLOB in SQLite with the column that holds it.
     async fn explain(&mut self, failure: Failure) -> SourceError {
-        if let Failure::Refused { message, .. } = &failure
-            && self.plan.dialect == Dialect::Sqlite
-            && sqlite::is_blob_refusal(message)
+        if failure.is_blob()
             && let Ok(flags) = self.connection.fetch(&Arc::from(self.plan.paging.selection.blobs()), Vec::new()).await
             && let Some(index) = flags.first().and_then(|flags| flags.bytes().position(|flag| flag == b'1'))
         {

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::super::ShapeError;
-use super::dialect::{ALIAS, Column, Dialect, KeyColumn, Operand};
+use super::column::Column;
+use super::dialect::{ALIAS, Dialect, KeyColumn, Operand};
 use super::placeholders::{Piece, Query, Slot};
 use super::rows::Layout;
+use crate::source::error::ShapeError;
 
 /// How many rows without a key are handed over: enough to see what is wrong with them.
 const WITHOUT_KEY_LIMIT: usize = 500;
