@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands, helpers included")]
 
 mod bad_input;
+mod cli;
 mod databases;
 mod real_data;
 mod scene;
