@@ -15,6 +15,7 @@ mod stage;
 mod standing;
 mod target;
 mod views;
+mod withdraw;
 
 pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};

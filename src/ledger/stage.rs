@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use sqlx::{Sqlite, Transaction};
 
 use super::rows::{json, json_list};
+use super::withdraw::{release, withdraw};
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::Fingerprint;
 
@@ -138,6 +139,19 @@ struct Put {
     reason: Option<String>,
 }
 
+/// The record that a match value belongs to.
+struct Owner {
+    job: JobId,
+    job_name: String,
+    key: String,
+}
+
+impl Owner {
+    fn is(&self, job: JobId, key: &str) -> bool {
+        self.job == job && self.key == key
+    }
+}
+
 /// A new fingerprint for a link, as the statement takes it.
 #[derive(Serialize)]
 struct Touch {
@@ -220,17 +234,18 @@ impl Stage<'_> {
     async fn carry_out(&mut self, mut plan: Plan) -> Result<Staging, LedgerError> {
         let owners = self.claim(&plan.put).await?;
         for put in &mut plan.put {
-            if let Some((job, key)) = put.match_value.as_ref().and_then(|value| owners.get(value))
+            if let Some(owner) = put.match_value.as_ref().and_then(|value| owners.get(value))
+                && !owner.is(self.job, &put.key)
                 && put.reason.is_none()
             {
-                let owner = format!("record {key} of job {job}");
+                let owner = format!("record {} of job {}", owner.key, owner.job_name);
                 put.reason = Some(format!("{owner} already has the same value of `match_on`; one row cannot be both"));
                 put.match_value = None;
             }
         }
         self.put(&plan.put).await?;
         self.touch(&plan.touch).await?;
-        self.withdraw(&plan.withdraw).await?;
+        withdraw(&mut self.tx, self.job, &plan.withdraw).await?;
         let refused = plan.put.iter().filter(|put| put.reason.is_some()).count() as u64;
         Ok(Staging {
             staged: plan.put.len() as u64 - refused,
@@ -240,14 +255,14 @@ impl Stage<'_> {
         })
     }
 
-    /// Takes the claims on the match values; gives the owners of those that belong to another record. A record that is
+    /// Takes the claims on the match values; gives the owners of those that more than one record wants. A record that is
     /// not linked gives up its former value.
-    async fn claim(&mut self, put: &[Put]) -> Result<HashMap<String, (String, String)>, LedgerError> {
+    async fn claim(&mut self, put: &[Put]) -> Result<HashMap<String, Owner>, LedgerError> {
         if put.is_empty() {
             return Ok(HashMap::new());
         }
         let page = json(put);
-        self.release(&page, "page.value ->> 'match_value'", "page.value ->> 'key'").await?;
+        release(&mut self.tx, self.job, &page, "page.value ->> 'match_value'", "page.value ->> 'key'").await?;
         sqlx::query(
             "INSERT INTO match_claims (target_id, entity, value, job_id, key) \
              SELECT ?1, ?2, page.value ->> 'match_value', ?3, page.value ->> 'key' FROM json_each(?4) AS page \
@@ -259,8 +274,8 @@ impl Stage<'_> {
         .bind(&page)
         .execute(&mut *self.tx)
         .await?;
-        let owners: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT match_claims.value, job.name, match_claims.key FROM json_each(?4) AS page \
+        let owners: Vec<(String, i64, String, String)> = sqlx::query_as(
+            "SELECT match_claims.value, match_claims.job_id, job.name, match_claims.key FROM json_each(?4) AS page \
              JOIN match_claims ON match_claims.target_id = ?1 AND match_claims.entity = ?2 \
                  AND match_claims.value = page.value ->> 'match_value' \
              JOIN job USING (job_id) \
@@ -272,22 +287,8 @@ impl Stage<'_> {
         .bind(&page)
         .fetch_all(&mut *self.tx)
         .await?;
-        Ok(owners.into_iter().map(|(value, job, key)| (value, (job, key))).collect())
-    }
-
-    /// Gives up the claims of the records on `page` that are neither linked nor on their way, except the one that they
-    /// keep.
-    async fn release(&mut self, page: &str, keeps: &str, key: &str) -> Result<(), LedgerError> {
-        let statement = format!(
-            "DELETE FROM match_claims WHERE (target_id, entity, value) IN ( \
-             SELECT own.target_id, own.entity, own.value FROM json_each(?2) AS page \
-             JOIN match_claims AS own ON own.job_id = ?1 AND own.key = {key} \
-             WHERE own.value IS NOT {keeps} \
-             AND NOT EXISTS (SELECT 1 FROM link WHERE link.job_id = ?1 AND link.key = own.key) \
-             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = own.key))"
-        );
-        sqlx::query(AssertSqlSafe(statement)).bind(self.job.0).bind(page).execute(&mut *self.tx).await?;
-        Ok(())
+        let owner = |(value, job, job_name, key)| (value, Owner { job: JobId(job), job_name, key });
+        Ok(owners.into_iter().map(owner).collect())
     }
 
     async fn put(&mut self, put: &[Put]) -> Result<(), LedgerError> {
@@ -326,18 +327,5 @@ impl Stage<'_> {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
-    }
-
-    async fn withdraw(&mut self, keys: &[String]) -> Result<(), LedgerError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let page = json_list(keys.iter().map(String::as_str));
-        sqlx::query("DELETE FROM outbox WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
-            .bind(self.job.0)
-            .bind(&page)
-            .execute(&mut *self.tx)
-            .await?;
-        self.release(&page, "NULL", "page.value").await
     }
 }
