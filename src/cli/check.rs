@@ -46,7 +46,9 @@ fn with_mappings(mut report: Report, path: &Path) -> Report {
     if let Some(more) = config::load_to_look(path, &ProcessEnvironment).ok().and_then(|config| mappings(config).err()) {
         let new: Vec<_> =
             more.problems().iter().filter(|problem| !report.problems().contains(problem)).cloned().collect();
-        new.into_iter().for_each(|problem| report.push(problem));
+        for problem in new {
+            report.push(problem);
+        }
     }
     report
 }

@@ -167,7 +167,7 @@ impl Plan {
         match stage {
             StagedAs::Filtered | StagedAs::Reverted => self.withdraw.push(key),
             StagedAs::Refused { .. } if known.is_some_and(|known| known.queued == Some(fingerprint)) => {
-                self.queued += 1
+                self.queued += 1;
             }
             StagedAs::Refused { record, reason } => {
                 let (draft, match_value) = (None, None);

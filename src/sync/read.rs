@@ -176,7 +176,9 @@ impl Pass<'_> {
             staged.push(Staged { key: record.key, fingerprint, stage });
         }
         staged.extend(page.rejects.into_iter().map(|reject| refuse(reject, mapping)));
-        staged.iter().for_each(|staged| reading.saw(&staged.key));
+        for staged in &staged {
+            reading.saw(&staged.key);
+        }
         if staged.is_empty() && page.checkpoint.is_none() {
             reading.counters = counters;
             return Ok(());

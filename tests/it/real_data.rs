@@ -96,6 +96,10 @@ impl Customer {
         (1..=CUSTOMERS).map(customer).collect()
     }
 
+    fn has_phone(&self) -> bool {
+        !self.id.is_multiple_of(9)
+    }
+
     fn name(&self) -> String {
         self.company.map_or_else(|| format!("{} {}", self.first, self.last), str::to_owned)
     }
@@ -103,7 +107,7 @@ impl Customer {
     fn row(&self) -> String {
         let (country, _, city, zip) = COUNTRIES[self.country];
         let company = self.company.map_or_else(|| "NULL".to_owned(), quoted);
-        let phone = if self.id % 9 == 0 { "NULL".to_owned() } else { format!("'+49 (0)30 / {:07}'", self.id * 7_919) };
+        let phone = if self.has_phone() { format!("'+49 (0)30 / {:07}'", self.id * 7_919) } else { "NULL".to_owned() };
         let street = format!("Theodor-Heuß-Straße {}", self.id);
         let [first, last, street, city, country, zip] =
             [self.first, self.last, &street, city, country, zip].map(quoted);
@@ -283,7 +287,7 @@ async fn a_shop_arrives_to_the_cent(engine: Engine) {
     scene.set("CRM", database.url());
     let items = (1..=TRACKS)
         .map(|track| serde_json::json!({ "number": format!("T{track}"), "displayName": format!("Track {track}") }));
-    scene.simulator.load("items", &serde_json::Value::from_iter(items).to_string()).unwrap();
+    scene.simulator.load("items", &items.collect::<serde_json::Value>().to_string()).unwrap();
 
     scene.run(&["run"]).await.exits(0).says("taken 59 = 59 created").says("taken 412 = 412 created");
     customers_are_right(&scene);
@@ -305,7 +309,7 @@ fn customers_are_right(scene: &Scene) {
         assert_eq!((&row["country"], &row["city"]), (&code.into(), &city.into()));
         assert_eq!(row["postalCode"], zip);
         assert_eq!(row["email"], format!("c{}@example.org", customer.id));
-        assert_eq!(row["phoneNumber"] == "", customer.id % 9 == 0, "{row}");
+        assert_eq!(row["phoneNumber"] != "", customer.has_phone(), "{row}");
     }
 }
 
