@@ -85,6 +85,19 @@ pub enum LedgerError {
         /// What the configuration says.
         configured: String,
     },
+    /// The job wrote other rows before.
+    #[error(
+        "job `{name}` of this ledger wrote {entity} of target `{target}` up to now, and its links are to those; \
+         nothing is written. Put the job's entity and target right, or give the job another name"
+    )]
+    OtherRows {
+        /// The job's name.
+        name: String,
+        /// The entity that it wrote.
+        entity: String,
+        /// The target that it wrote to.
+        target: String,
+    },
     /// A stored text that this program wrote cannot be read back.
     #[error("the ledger holds a damaged {what} for record {key}; restore a backup of the ledger")]
     Damaged {

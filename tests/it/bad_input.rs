@@ -280,7 +280,7 @@ const TROUBLES: &[Trouble] = &[
         to: "",
         switch: |settings| settings.denied = ["customers".to_owned()].into(),
         exit: 77,
-        told: "customers by number: Business Central answered: Sorry, the current permissions prevented the action",
+        told: "looking up customers by number: Business Central answered: Sorry, the current permissions prevented the action",
         fix: "give it the permission sets for this page and table",
     },
     Trouble {
@@ -296,7 +296,7 @@ const TROUBLES: &[Trouble] = &[
         to: "base_url = \"http://127.0.0.1:9\"",
         switch: AS_IT_IS,
         exit: 3,
-        told: "the list of companies: could not connect to http://127.0.0.1:9",
+        told: "reading the list of companies: could not connect to http://127.0.0.1:9",
         fix: "check host and port, and that the server runs",
     },
     Trouble {
@@ -363,8 +363,8 @@ async fn an_answer_that_is_not_json_loses_nothing() {
         ..FaultMatch::default()
     };
     for (matching, exit, told) in [
-        (of("GET", "companies"), 3, "the list of companies: the answer cannot be understood"),
-        (of("GET", "customers"), 3, "customers by number: the answer cannot be understood"),
+        (of("GET", "companies"), 3, "reading the list of companies: the answer cannot be understood"),
+        (of("GET", "customers"), 3, "looking up customers by number: the answer cannot be understood"),
     ] {
         let scene = scene().await;
         scene.simulator.inject(Fault::once(FaultKind::MalformedJson, matching));
@@ -652,6 +652,16 @@ async fn a_ledger_never_serves_another_company() {
     scene.configure(&config);
     scene.run(&["run"]).await.exits(78).says("is bound to company").says("nothing is written");
     assert_eq!(copy.count("customers"), Ok(0));
+    recovers(&scene).await;
+}
+
+#[tokio::test]
+async fn a_job_never_changes_what_it_writes() {
+    let scene = scene().await;
+    scene.run(&["run"]).await.exits(0);
+    scene.configure(&good().replace("targets.main", "targets.other"));
+    let ran = scene.run(&["run"]).await.exits(78);
+    ran.says("job `customers` of this ledger wrote customers of target `main` up to now").says("nothing is written");
     recovers(&scene).await;
 }
 
