@@ -128,15 +128,27 @@ fn names(config: &Config, job: &Job, mapping: &Mapping, found: &mut Vec<Problem>
 
 fn problem(config: &Config, job: &Job, error: &CompileError) -> Problem {
     let message = error.message.clone();
-    let problem = match (located(job, &error.place), &error.range) {
-        (Some(text), Some(range)) => {
+    let problem = match (located(job, &error.place), property(job, &error.place), &error.range) {
+        (Some(text), _, Some(range)) => {
             let span = config.report.source().span_within(text, range.clone());
             Problem::error(span, text.path.clone(), message)
         }
-        (Some(text), None) => text.error(message),
-        (None, _) => job.name.error(format!("{}: {message}", error.place)),
+        // Nothing in the expression is wrong, so it is the property.
+        (_, Some(text), None) | (Some(text), None, None) => text.error(message),
+        (None, ..) => job.name.error(format!("{}: {message}", error.place)),
     };
     problem.maybe_hint(error.hint.clone())
+}
+
+/// The name of the property that a place of a mapping is about.
+fn property<'j>(job: &'j Job, place: &Place) -> Option<&'j Located<String>> {
+    let (fields, name) = match place {
+        Place::Field(name) => (&job.fields, name),
+        Place::CreateOnly(name) => (&job.create_only, name),
+        Place::LinesField(name) => (&job.lines.as_ref()?.fields, name),
+        _ => return None,
+    };
+    fields.iter().map(|field| &field.property).find(|property| property.value == *name)
 }
 
 /// The text of the configuration that a place of a mapping stands for.

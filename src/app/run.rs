@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 use super::connect::{policy, told};
 use super::{App, AppError, ConnectError};
@@ -135,11 +134,7 @@ async fn pass(
         cancel: options.cancel.clone(),
         progress: &|progress| (options.progress)(name, progress),
     };
-    let report = pass.run().await?;
-    if let Some(cause) = &report.error {
-        error!(job = name, %cause, "pass ended early");
-    }
-    Ok(Ok(report))
+    Ok(Ok(pass.run().await?))
 }
 
 fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {

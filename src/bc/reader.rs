@@ -85,7 +85,7 @@ impl Reader {
 
     /// The company whose name or id is `wanted`.
     pub async fn company(&self, wanted: &str) -> Result<Company, Failure> {
-        let rows = self.pages(&ApiRoute::standard(), "companies", "the list of companies").await?;
+        let rows = self.pages(&ApiRoute::standard(), "companies", "reading the list of companies").await?;
         let companies: Vec<_> = rows.iter().map(|row| (row, row.text("name"), row.text("displayName"))).collect();
         let is = |(row, name, display): &&(&Row, &str, &str)| {
             row.id.eq_ignore_ascii_case(wanted) || *name == wanted || *display == wanted
@@ -104,7 +104,7 @@ impl Reader {
     /// The code of the company's local currency, which documents hold as blank.
     pub async fn local_currency(&self, company: &str) -> Result<String, Failure> {
         let path = format!("companies({company})/companyInformation?$select=id,currencyCode");
-        let rows = self.pages(&ApiRoute::standard(), &path, "the company's information").await?;
+        let rows = self.pages(&ApiRoute::standard(), &path, "reading the company's information").await?;
         Ok(rows.first().map(|row| row.text("currencyCode").to_owned()).unwrap_or_default())
     }
 
@@ -120,7 +120,7 @@ impl Reader {
     ) -> Result<Vec<Row>, Failure> {
         let literals: Vec<_> = values.iter().map(|value| filter::literal(value, guid)).collect();
         let paths: Vec<_> = filter::chains(property, &literals).iter().map(|chain| query.path(Some(chain))).collect();
-        let what = format!("{} by {property}", query.entity);
+        let what = format!("looking up {} by {property}", query.entity);
         let route = ApiRoute::of(query.entity);
         let mut rows = Vec::new();
         for paths in paths.chunks(MAX_OPERATIONS) {
@@ -131,7 +131,7 @@ impl Reader {
 
     /// All rows of `query`, page by page, handed to `take`.
     pub async fn walk(&self, query: Query<'_>) -> Result<Vec<Row>, Failure> {
-        self.pages(&ApiRoute::of(query.entity), &query.path(None), &format!("all {}", query.entity)).await
+        self.pages(&ApiRoute::of(query.entity), &query.path(None), &format!("reading all {}", query.entity)).await
     }
 
     async fn batch(&self, route: &ApiRoute, paths: &[String], what: &str, rows: &mut Vec<Row>) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done; every record is synced, unchanged, filtered, closed, locked, pending or waiting
-    1  done, but some records were quarantined or are in conflict
+    1  done, but some records need a person: quarantined or in conflict
     2  wrong usage
     3  not done: the source or Business Central could not be reached or gave up
    75  another process holds the ledger
@@ -18,7 +18,7 @@ Exit codes:
 
 /// Keeps Business Central in step with a CRM, shop or database.
 #[derive(Debug, Parser)]
-#[command(name = "bcsync", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "bcsync", version, about, after_help = EXIT_CODES)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) global: Global,
@@ -28,6 +28,7 @@ pub(super) struct Args {
 
 /// Options of every command.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// Configuration file [default: `$BCSYNC_CONFIG`, ./config.toml, /etc/bcsync/config.toml]
     #[arg(long, global = true, value_name = "FILE")]

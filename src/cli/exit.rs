@@ -119,10 +119,11 @@ impl From<AppError> for Failed {
 
 impl From<std::io::Error> for Failed {
     fn from(error: std::io::Error) -> Self {
-        // Nobody reads on: `bcsync history | head` is no failure worth a text.
-        let text =
-            if error.kind() == std::io::ErrorKind::BrokenPipe { String::new() } else { format!("error: {error}\n") };
-        Self { exit: Exit::Failed, text }
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            // Nobody reads on: `bcsync history | head` is no failure.
+            return Self { exit: Exit::Done, text: String::new() };
+        }
+        Self::new(Exit::Failed, error.to_string())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -13,15 +13,16 @@ use super::exit::Exit;
 pub(super) struct Interrupt {
     cancel: CancellationToken,
     terminated: Arc<AtomicBool>,
-    watcher: tokio::task::JoinHandle<()>,
+    watcher: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Interrupt {
-    /// Begins to watch. Without signals, as in a stripped-down sandbox, nothing can be asked.
+    /// Begins to watch: from here on a signal asks. Without signals, as in a stripped-down sandbox, nothing can be asked.
     pub(super) fn watch() -> Self {
         let cancel = CancellationToken::new();
         let terminated = Arc::new(AtomicBool::new(false));
-        let watcher = tokio::spawn(listen(cancel.clone(), terminated.clone()));
+        let signals = signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
+        let watcher = signals.ok().map(|signals| tokio::spawn(listen(signals, cancel.clone(), terminated.clone())));
         Self { cancel, terminated, watcher }
     }
 
@@ -42,15 +43,17 @@ impl Interrupt {
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        self.watcher.abort();
+        if let Some(watcher) = &self.watcher {
+            watcher.abort();
+        }
     }
 }
 
-async fn listen(cancel: CancellationToken, terminated: Arc<AtomicBool>) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
+async fn listen(
+    (mut interrupt, mut terminate): (Signal, Signal),
+    cancel: CancellationToken,
+    terminated: Arc<AtomicBool>,
+) {
     loop {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -1,6 +1,6 @@
 //! The configuration, found and read for a command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::Global;
 use super::exit::{Exit, Failed};
@@ -17,13 +17,18 @@ pub(super) fn load_to_look(global: &Global, environment: &dyn Environment) -> Re
     load_with(global, environment, crate::config::load_to_look)
 }
 
+/// Finds the configuration.
+pub(super) fn find(global: &Global, environment: &dyn Environment) -> Result<PathBuf, Failed> {
+    crate::config::find(global.config.as_deref(), environment)
+        .map_err(|error| Failed::new(Exit::Configuration, error.to_string()))
+}
+
 fn load_with(
     global: &Global,
     environment: &dyn Environment,
     load: fn(&Path, &dyn Environment) -> Result<Config, Report>,
 ) -> Result<Config, Failed> {
-    let path = crate::config::find(global.config.as_deref(), environment)
-        .map_err(|error| Failed::new(Exit::Configuration, error.to_string()))?;
+    let path = find(global, environment)?;
     let config = load(&path, environment).map_err(|report| Failed::of_report(&report))?;
     logging::start(global, Some(&config.log));
     Ok(config)

@@ -1,6 +1,6 @@
 //! `simulate`: a Business Central to rehearse with.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use super::args::{Global, Simulate};
 use super::exit::{Exit, Failed};
@@ -39,7 +39,7 @@ pub(super) async fn simulate(global: &Global, command: &Simulate) -> Result<Exit
         ..defaults
     })
     .await
-    .map_err(|error| Failed::new(Exit::Failed, format!("the simulator cannot start: {error}")))?;
+    .map_err(|error| cannot_start(command, &error))?;
 
     let interrupt = Interrupt::watch();
     let mut out = anstream::stdout();
@@ -59,4 +59,15 @@ pub(super) async fn simulate(global: &Global, command: &Simulate) -> Result<Exit
     simulator.stop().await?;
     // Being stopped is how it ends well.
     Ok(Exit::Done)
+}
+
+fn cannot_start(command: &Simulate, error: &std::io::Error) -> Failed {
+    let (listen, text) = (command.listen, format!("the simulator cannot start: {error}"));
+    match error.kind() {
+        ErrorKind::InvalidInput => Failed::new(Exit::Usage, text),
+        ErrorKind::AddrInUse => {
+            Failed::new(Exit::Failed, format!("{text}: something listens on {listen} already; give `--listen` another"))
+        }
+        _ => Failed::new(Exit::Failed, text),
+    }
 }

@@ -15,6 +15,7 @@ mod stage;
 mod standing;
 mod target;
 mod views;
+mod withdraw;
 
 pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
@@ -83,6 +84,19 @@ pub enum LedgerError {
         bound: String,
         /// What the configuration says.
         configured: String,
+    },
+    /// The job wrote other rows before.
+    #[error(
+        "job `{name}` of this ledger wrote {entity} of target `{target}` up to now, and its links are to those; \
+         nothing is written. Put the job's entity and target right, or give the job another name"
+    )]
+    OtherRows {
+        /// The job's name.
+        name: String,
+        /// The entity that it wrote.
+        entity: String,
+        /// The target that it wrote to.
+        target: String,
     },
     /// A stored text that this program wrote cannot be read back.
     #[error("the ledger holds a damaged {what} for record {key}; restore a backup of the ledger")]

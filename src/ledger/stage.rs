@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use sqlx::{Sqlite, Transaction};
 
 use super::rows::{json, json_list};
+use super::withdraw::{release, withdraw};
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::Fingerprint;
 
@@ -219,7 +220,7 @@ impl Stage<'_> {
 
     async fn carry_out(&mut self, mut plan: Plan) -> Result<Staging, LedgerError> {
         // First, so that a match value which one record gives up is free for another one of the same page.
-        self.withdraw(&plan.withdraw).await?;
+        withdraw(&mut self.tx, self.job, &plan.withdraw).await?;
         let owners = self.claim(&plan.put).await?;
         for put in &mut plan.put {
             if let Some((job, key)) = owners.get(&put.key)
@@ -248,7 +249,7 @@ impl Stage<'_> {
             return Ok(HashMap::new());
         }
         let page = json(put);
-        self.release(&page, "page.value ->> 'match_value'", "page.value ->> 'key'").await?;
+        release(&mut self.tx, self.job, &page, "page.value ->> 'match_value'", "page.value ->> 'key'").await?;
         sqlx::query(
             "INSERT INTO match_claims (target_id, entity, value, job_id, key) \
              SELECT ?1, ?2, page.value ->> 'match_value', ?3, page.value ->> 'key' FROM json_each(?4) AS page \
@@ -274,21 +275,6 @@ impl Stage<'_> {
         .fetch_all(&mut *self.tx)
         .await?;
         Ok(owners.into_iter().map(|(wants, job, key)| (wants, (job, key))).collect())
-    }
-
-    /// Gives up the claims of the records on `page` that are neither linked nor on their way, except the one that they
-    /// keep.
-    async fn release(&mut self, page: &str, keeps: &str, key: &str) -> Result<(), LedgerError> {
-        let statement = format!(
-            "DELETE FROM match_claims WHERE (target_id, entity, value) IN ( \
-             SELECT own.target_id, own.entity, own.value FROM json_each(?2) AS page \
-             CROSS JOIN match_claims AS own ON own.job_id = ?1 AND own.key = {key} \
-             WHERE own.value IS NOT {keeps} \
-             AND NOT EXISTS (SELECT 1 FROM link WHERE link.job_id = ?1 AND link.key = own.key) \
-             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = own.key))"
-        );
-        sqlx::query(AssertSqlSafe(statement)).bind(self.job.0).bind(page).execute(&mut *self.tx).await?;
-        Ok(())
     }
 
     async fn put(&mut self, put: &[Put]) -> Result<(), LedgerError> {
@@ -329,18 +315,5 @@ impl Stage<'_> {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
-    }
-
-    async fn withdraw(&mut self, keys: &[String]) -> Result<(), LedgerError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let page = json_list(keys.iter().map(String::as_str));
-        sqlx::query("DELETE FROM outbox WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
-            .bind(self.job.0)
-            .bind(&page)
-            .execute(&mut *self.tx)
-            .await?;
-        self.release(&page, "NULL", "page.value").await
     }
 }

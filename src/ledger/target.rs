@@ -112,11 +112,11 @@ impl Ledger {
                 .fetch_one(&self.writer)
                 .await?;
         if bound_target != target.0 || bound_entity != entity {
-            return Err(LedgerError::OtherCompany {
-                name: format!("{name} (job)"),
-                bound: format!("{bound_entity} of target row {bound_target}"),
-                configured: format!("{entity} of target row {}", target.0),
-            });
+            let target_name = sqlx::query_scalar("SELECT name FROM target WHERE target_id = ?1")
+                .bind(bound_target)
+                .fetch_one(&self.writer)
+                .await?;
+            return Err(LedgerError::OtherRows { name: name.to_owned(), entity: bound_entity, target: target_name });
         }
         let known = Fingerprint::from_bytes(&known)
             .ok_or_else(|| LedgerError::Damaged { what: "mapping", key: name.to_owned() })?;

@@ -1,8 +1,11 @@
 //! Reading: page by page from the source into the outbox, past everything that is unchanged.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Pass;
 use super::error::SyncError;
@@ -26,6 +29,33 @@ pub(super) struct Reading {
     pub(super) linked: u64,
     pub(super) null_cursors: u64,
     pub(super) missing: Option<u64>,
+    /// Which records the source has that may be in the outbox; only where that is asked for.
+    seen: Option<Seen>,
+}
+
+impl Reading {
+    fn saw(&mut self, key: &str) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(key);
+        }
+    }
+}
+
+/// Keys by their hashes, in a few bytes each. Two keys with one hash only mean that a vanished record stays for longer.
+#[derive(Debug, Default)]
+struct Seen {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl Seen {
+    fn insert(&mut self, key: &str) {
+        self.hashes.insert(self.hasher.hash_one(key));
+    }
+
+    fn contains(&self, key: &str) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(key))
+    }
 }
 
 impl Pass<'_> {
@@ -43,6 +73,8 @@ impl Pass<'_> {
         };
         let stream = SqlStream::open(&self.job.source, self.job.stream.clone(), start).await?;
         self.check_columns(&stream)?;
+        let outbox_end = if full { self.ledger.outbox_end(row.id).await? } else { None };
+        reading.seen = outbox_end.map(|_| Seen::default());
         let (pages, ahead) = mpsc::channel(READ_AHEAD);
         let reader = tokio::spawn(read_ahead(stream, pages));
         let compared = stream::unfold(ahead, async |mut ahead| Some((ahead.recv().await?, ahead)))
@@ -65,6 +97,7 @@ impl Pass<'_> {
             warn!(job = %self.job.name, records = summary.null_cursors, "records without a cursor value are seen by full reads only");
         }
         if full && summary.complete {
+            self.withdraw_vanished(row.id, outbox_end, reading).await?;
             let missing = self.ledger.linked(row.id).await?.saturating_sub(reading.linked);
             reading.missing = Some(missing);
             if missing > 0 {
@@ -72,6 +105,17 @@ impl Pass<'_> {
             }
         }
         self.ledger.read_ended(row.id, mapping, full && summary.complete).await?;
+        Ok(())
+    }
+
+    /// Forgets what was never brought to Business Central and is no longer in the source. A source that is empty all of a
+    /// sudden is more likely broken.
+    async fn withdraw_vanished(&self, job: JobId, outbox_end: Option<i64>, reading: &Reading) -> Result<(), SyncError> {
+        let (Some(end), Some(seen), 1..) = (outbox_end, &reading.seen, reading.counters.read) else { return Ok(()) };
+        let records = self.ledger.withdraw_vanished(job, end, |key| seen.contains(key)).await?;
+        if records > 0 {
+            info!(job = %self.job.name, records, "records that were still to be sent are no longer in the source; they are forgotten");
+        }
         Ok(())
     }
 
@@ -118,6 +162,7 @@ impl Pass<'_> {
                     continue;
                 }
                 Standing::Queued { .. } => {
+                    reading.saw(&record.key);
                     counters.queued += 1;
                     continue;
                 }
@@ -131,6 +176,9 @@ impl Pass<'_> {
             staged.push(Staged { key: record.key, fingerprint, stage });
         }
         staged.extend(page.rejects.into_iter().map(|reject| refuse(reject, mapping)));
+        for staged in &staged {
+            reading.saw(&staged.key);
+        }
         if staged.is_empty() && page.checkpoint.is_none() {
             reading.counters = counters;
             return Ok(());

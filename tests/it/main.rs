@@ -4,10 +4,12 @@
 
 mod bad_input;
 mod bed;
+mod cli;
 mod customers;
 mod databases;
 mod orders;
 mod outbox;
+mod real_data;
 mod scene;
 mod simulator;
 mod source;

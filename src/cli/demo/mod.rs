@@ -89,7 +89,7 @@ fn folder(wanted: Option<&Path>) -> Result<PathBuf, Failed> {
     fs::create_dir_all(&folder).map_err(told)?;
     if fs::read_dir(&folder).map_err(told)?.next().is_some() {
         let text = format!("{} is not empty; give `--dir` a new folder", folder.display());
-        return Err(Failed::new(Exit::Configuration, text));
+        return Err(Failed::new(Exit::Usage, text));
     }
     Ok(folder)
 }
