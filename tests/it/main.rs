@@ -4,8 +4,13 @@
 
 mod bad_input;
 mod bed;
+mod conflicts;
+mod cursors;
 mod customers;
 mod databases;
+mod faults;
+mod history;
+mod links;
 mod orders;
 mod outbox;
 mod scene;
