@@ -4,63 +4,23 @@
 //! BC refuses or loses is retried from the outbox. Memory does not grow with the data: pages of a thousand are streamed.
 
 mod error;
+mod pass;
 mod read;
 mod spec;
 
 pub use error::SyncError;
+pub use pass::{Pass, Report};
 pub use spec::{JobSpec, Target};
 
 use std::borrow::Cow;
 
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::apply::{Applied, Applier, ApplyJob};
-use crate::ledger::{JobId, Ledger, LedgerError, RunEnd, RunId, RunStart};
+use crate::ledger::{JobId, LedgerError, RunEnd, RunId, RunStart};
 use crate::model::{Counters, EntityName, Progress, RunResult};
 use crate::schema::{EntitySchema, standard};
 use read::Reading;
-
-/// One pass about to be made.
-pub struct Pass<'a> {
-    /// The ledger.
-    pub ledger: &'a Ledger,
-    /// The company.
-    pub target: &'a Target,
-    /// The job.
-    pub job: &'a JobSpec,
-    /// Whether to read everything even if a cursor would do.
-    pub full: bool,
-    /// What set it off: `command`, `schedule`, `request`.
-    pub cause: &'a str,
-    /// Asks to stop.
-    pub cancel: CancellationToken,
-    /// Told how far it has come.
-    pub progress: &'a (dyn Fn(Progress) + Sync),
-}
-
-/// What a pass did.
-#[derive(Debug)]
-pub struct Report {
-    /// The job.
-    pub job: String,
-    /// Whether everything was read.
-    pub full: bool,
-    /// How it ended.
-    pub result: RunResult,
-    /// What was counted.
-    pub counters: Counters,
-    /// Records without a cursor value; only full reads see them.
-    pub null_cursors: u64,
-    /// Linked records that a complete full read did not find.
-    pub missing: Option<u64>,
-    /// Records that a person must look at, those of earlier passes included.
-    pub failed: u64,
-    /// HTTP requests to BC.
-    pub requests: u64,
-    /// Why it did not do all it was to do.
-    pub error: Option<SyncError>,
-}
 
 impl Pass<'_> {
     /// Makes the pass. Its outcome is in the ledger as well as in the report; only a ledger that cannot be written at

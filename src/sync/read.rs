@@ -7,8 +7,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::Pass;
 use super::error::SyncError;
+use super::pass::Pass;
 use crate::bc::Failure;
 use crate::ledger::{JobId, JobRow, Staged, StagedAs, Standing};
 use crate::mapping::{MapContext, Mapped, match_value};

@@ -225,8 +225,9 @@ impl TestBed {
     async fn make(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let simulator = Simulator::start(Options { client_secret: SECRET.to_owned(), ..options }).await.unwrap();
-        let items = (1..=9).map(|n| json!({ "number": format!("ITEM-{n}"), "displayName": "Item", "unitPrice": 1 }));
-        simulator.load("items", &Value::from_iter(items).to_string()).unwrap();
+        let item = |n| json!({ "number": format!("ITEM-{n}"), "displayName": "Item", "unitPrice": 1 });
+        let items: Value = (1..=9).map(item).collect();
+        simulator.load("items", &items.to_string()).unwrap();
         let crm = SqliteConnectOptions::new().filename(folder.path().join("crm.db")).create_if_missing(true);
         let crm = SqlitePool::connect_with(crm).await.unwrap();
         let config = CONFIG
@@ -328,7 +329,6 @@ impl TestBed {
     }
 
     /// Runs the executable with these arguments and gives what it put out.
-    #[track_caller]
     pub(crate) async fn output(&mut self, arguments: &[&str]) -> String {
         let output = self.bcsync(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -347,18 +347,6 @@ impl TestBed {
         pass_of(&output)
     }
 
-    /// Passes until `enough`, at most so many as no story needs.
-    #[track_caller]
-    pub(crate) async fn run_until(&mut self, enough: impl Fn(&Pass) -> bool) -> Pass {
-        for _ in 0..20 {
-            let pass = self.run().await;
-            if enough(&pass) {
-                return pass;
-            }
-        }
-        panic!("twenty passes were not enough");
-    }
-
     // ---- the ledger -------------------------------------------------------------------------------------------------
 
     /// Rows of a query on the ledger, each as its values joined by `|`.
@@ -374,7 +362,6 @@ impl TestBed {
     }
 
     /// The only value of a query on the ledger.
-    #[track_caller]
     pub(crate) async fn ledger_value(&self, sql: &str) -> String {
         let mut rows = self.ledger(sql).await;
         assert_eq!(rows.len(), 1, "{sql}: {rows:?}");

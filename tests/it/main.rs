@@ -5,8 +5,13 @@
 mod bad_input;
 mod bed;
 mod cli;
+mod conflicts;
+mod cursors;
 mod customers;
 mod databases;
+mod faults;
+mod history;
+mod links;
 mod orders;
 mod outbox;
 mod real_data;

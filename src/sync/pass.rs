@@ -1,0 +1,49 @@
+//! A pass before and after it is made: what it needs, what it did.
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::SyncError;
+use super::spec::{JobSpec, Target};
+use crate::ledger::Ledger;
+use crate::model::{Counters, Progress, RunResult};
+
+/// One pass about to be made.
+pub struct Pass<'a> {
+    /// The ledger.
+    pub ledger: &'a Ledger,
+    /// The company.
+    pub target: &'a Target,
+    /// The job.
+    pub job: &'a JobSpec,
+    /// Whether to read everything even if a cursor would do.
+    pub full: bool,
+    /// What set it off: `command`, `schedule`, `request`.
+    pub cause: &'a str,
+    /// Asks to stop.
+    pub cancel: CancellationToken,
+    /// Told how far it has come.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// What a pass did.
+#[derive(Debug)]
+pub struct Report {
+    /// The job.
+    pub job: String,
+    /// Whether everything was read.
+    pub full: bool,
+    /// How it ended.
+    pub result: RunResult,
+    /// What was counted.
+    pub counters: Counters,
+    /// Records without a cursor value; only full reads see them.
+    pub null_cursors: u64,
+    /// Linked records that a complete full read did not find.
+    pub missing: Option<u64>,
+    /// Records that a person must look at, those of earlier passes included.
+    pub failed: u64,
+    /// HTTP requests to BC.
+    pub requests: u64,
+    /// Why it did not do all it was to do.
+    pub error: Option<SyncError>,
+}

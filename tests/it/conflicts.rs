@@ -1,0 +1,163 @@
+//! Source and Business Central change the same row: who wins, and what is told of it.
+
+use bcsync::simulator::FaultKind;
+use serde_json::{Map, Value, json};
+
+use crate::bed::{TestBed, bed};
+
+/// A customer whose e-mail address a person and the source have changed.
+async fn both_change_it(bed: &mut TestBed, policy: &str) {
+    bed.configure("on_conflict = \"source_wins\"", &format!("on_conflict = \"{policy}\""));
+    bed.accounts([1, 2]).await;
+    bed.run().await.exits(0);
+    bed.edit("customers", &bed.customer("C1"), &json!({ "email": "person@c1.example" }));
+    bed.crm("UPDATE account SET email = 'source@c1.example' WHERE id = 1").await;
+    bed.simulator.reset_stats();
+}
+
+#[tokio::test]
+async fn the_source_wins_and_what_it_overwrote_is_told() {
+    bed(async |bed| {
+        both_change_it(bed, "source_wins").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "source@c1.example");
+        assert_eq!(bed.field_changes("customers").await, [r#"1|email|"person@c1.example"|"source@c1.example""#]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn business_central_wins_and_what_it_keeps_is_told() {
+    bed(async |bed| {
+        both_change_it(bed, "bc_wins").await;
+        bed.run().await.exits(0);
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+        let told = "SELECT property, old, new, reason FROM field_change JOIN change USING (change_id) WHERE property = 'email'";
+        assert_eq!(
+            bed.ledger(told).await,
+            [r#"email|"source@c1.example"|"person@c1.example"|Business Central keeps what someone changed there: `on_conflict` is "bc_wins""#]
+        );
+        // What else changes later is sent, and what BC keeps stays.
+        bed.crm("UPDATE account SET credit = '7' WHERE id = 1").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        let row = bed.customer("C1");
+        assert_eq!((&row["email"], &row["creditLimit"]), (&json!("person@c1.example"), &json!(7)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conflict_is_held_until_a_person_has_decided() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 conflict");
+        assert_eq!(
+            bed.reason("customers", "1").await,
+            "conflict: someone changed email in Business Central, and `on_conflict` is \"hold\""
+        );
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 queued");
+        // The decision: the source is right.
+        bed.configure(
+            "adopt = \"update\"\non_conflict = \"hold\"",
+            "adopt = \"update\"\non_conflict = \"source_wins\"",
+        );
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "source@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conflict_is_over_when_the_source_takes_its_change_back() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 conflict");
+        bed.crm("UPDATE account SET email = 'office@c1.example' WHERE id = 1").await;
+        bed.run().await.exits(0).did("customers", "2 unchanged");
+        assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_who_does_the_same_makes_no_conflict() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.edit("customers", &bed.customer("C1"), &json!({ "email": "source@c1.example" }));
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 equal");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_who_edits_another_property_makes_no_conflict() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.edit(
+            "customers",
+            &bed.customer("C1"),
+            &json!({ "email": "office@c1.example", "displayName": "By a person" }),
+        );
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        let row = bed.customer("C1");
+        assert_eq!((&row["email"], &row["displayName"]), (&json!("source@c1.example"), &json!("By a person")));
+        // The first PATCH was refused for its etag, the second went through.
+        assert_eq!(bed.sent("customers"), (0, 1, 0, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_in_the_last_moment_is_seen() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.crm("UPDATE account SET email = 'source@c1.example'").await;
+        let changes: Map<String, Value> = [("email".to_owned(), json!("person@c1.example"))].into_iter().collect();
+        bed.strike("PATCH", "customers", FaultKind::PersonEdit { changes });
+        bed.run().await.exits(1).did("customers", "1 staged, 1 conflict");
+        assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_country_keeps_the_city_that_a_person_put_there() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.edit("customers", &bed.customer("C1"), &json!({ "city": "Bergen" }));
+        bed.crm("UPDATE account SET country = 'SE'").await;
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        let row = bed.customer("C1");
+        assert_eq!(
+            (&row["country"], &row["city"], &row["postalCode"]),
+            (&json!("SE"), &json!("Bergen"), &json!("0150"))
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lines_that_business_central_keeps_are_told_and_not_written() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"hold\"", "on_conflict = \"bc_wins\"");
+        bed.configure("check_total", "# check_total");
+        bed.accounts([1]).await;
+        bed.orders([1], 2).await;
+        bed.run().await.exits(0);
+        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 50 }));
+        bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(bed.told_lines(1)[0], "10000 50 Line 1");
+        let told = "SELECT old, new FROM field_changes WHERE property = 'lines[1].quantity'";
+        assert_eq!(bed.ledger(told).await, ["7|50"]);
+    })
+    .await;
+}
