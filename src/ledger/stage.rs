@@ -125,7 +125,6 @@ struct Plan {
     /// Linked records whose draft is as before: their new fingerprints.
     touch: Vec<Touch>,
     withdraw: Vec<String>,
-    queued: u64,
 }
 
 /// A row for the outbox, as the statement takes it.
@@ -137,6 +136,9 @@ struct Put {
     draft: Option<String>,
     match_value: Option<String>,
     reason: Option<String>,
+    /// Whether this very version is in the outbox already.
+    #[serde(skip)]
+    queued: bool,
 }
 
 /// A new fingerprint for a link, as the statement takes it.
@@ -151,14 +153,12 @@ impl Plan {
         let Staged { key, fingerprint, stage } = item;
         let known = known.get(&key);
         let hex = fingerprint.to_string();
+        let queued = known.is_some_and(|known| known.queued == Some(fingerprint));
         match stage {
             StagedAs::Filtered | StagedAs::Reverted => self.withdraw.push(key),
-            StagedAs::Refused { .. } if known.is_some_and(|known| known.queued == Some(fingerprint)) => {
-                self.queued += 1;
-            }
             StagedAs::Refused { record, reason } => {
-                let (draft, match_value) = (None, None);
-                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, reason: Some(reason) });
+                let (draft, match_value, reason) = (None, None, Some(reason));
+                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, reason, queued });
             }
             StagedAs::Wanted { record, draft, draft_fingerprint, match_value } => {
                 let linked = known.and_then(|known| known.linked.as_ref());
@@ -175,7 +175,8 @@ impl Plan {
                         .to_owned()
                 });
                 let match_value = match_value.filter(|_| !renamed);
-                self.put.push(Put { key, fingerprint: hex, record, draft: Some(draft), match_value, reason });
+                let draft = Some(draft);
+                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, reason, queued });
             }
         }
     }
@@ -231,15 +232,14 @@ impl Stage<'_> {
                 put.match_value = None;
             }
         }
+        // Refused as before: nothing is news.
+        let staged = plan.put.len();
+        plan.put.retain(|put| !(put.queued && put.reason.is_some()));
+        let queued = (staged - plan.put.len()) as u64;
         self.put(&plan.put).await?;
         self.touch(&plan.touch).await?;
         let refused = plan.put.iter().filter(|put| put.reason.is_some()).count() as u64;
-        Ok(Staging {
-            staged: plan.put.len() as u64 - refused,
-            equal: plan.touch.len() as u64,
-            refused,
-            queued: plan.queued,
-        })
+        Ok(Staging { staged: plan.put.len() as u64 - refused, equal: plan.touch.len() as u64, refused, queued })
     }
 
     /// Takes the claims on the match values; gives, by the key of the record that wants it, the owner of each one that
