@@ -33,6 +33,18 @@ impl Candidate {
         Prepared::Settled(Box::new(Settlement::left(&self.row.key, self.row.fingerprint, state, reason)))
     }
 
+    /// The link as it is, for this version of the record.
+    pub(super) fn link_as_it_is(&self, link: &Link) -> LinkUpdate {
+        LinkUpdate {
+            bc_id: link.bc_id.clone(),
+            number: link.number.clone(),
+            etag: link.etag.clone(),
+            draft: self.row.draft.fingerprint(),
+            match_value: self.row.match_value.clone(),
+            snapshot: link.snapshot.clone(),
+        }
+    }
+
     /// The link as it will be when BC holds what is wanted.
     pub(super) fn link_to(&self, row: &Row, number: &str, snapshot: Snapshot) -> LinkUpdate {
         LinkUpdate {

@@ -77,14 +77,7 @@ impl Applier<'_> {
                 }
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
                 _ => {
-                    let update = LinkUpdate {
-                        bc_id: link.bc_id.clone(),
-                        number: link.number.clone(),
-                        etag: link.etag.clone(),
-                        draft: candidate.row.draft.fingerprint(),
-                        match_value: candidate.row.match_value.clone(),
-                        snapshot: link.snapshot.clone(),
-                    };
+                    let update = candidate.link_as_it_is(link);
                     // The last step of a change in steps can have nothing left to send.
                     let outcome = if candidate.note.stepped { Outcome::Updated } else { Outcome::Equal };
                     prepared.push(candidate.settled(outcome, Some(SettledLink::Current(update)), None));
@@ -130,14 +123,7 @@ impl Applier<'_> {
 
     /// A linked row that BC no longer has.
     fn gone(&self, candidate: &Candidate, link: &Link) -> Prepared {
-        let update = LinkUpdate {
-            bc_id: link.bc_id.clone(),
-            number: link.number.clone(),
-            etag: link.etag.clone(),
-            draft: candidate.row.draft.fingerprint(),
-            match_value: candidate.row.match_value.clone(),
-            snapshot: link.snapshot.clone(),
-        };
+        let update = candidate.link_as_it_is(link);
         let reason = if self.job.schema.document {
             "the document was posted or deleted in Business Central; the change in the source is not written"
         } else {
