@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench first_load`
 
+#![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints rounded figures")]
+
 mod bed;
 
 use bed::{Bed, cpu_seconds};

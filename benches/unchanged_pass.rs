@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench unchanged_pass` (`BENCH_ROWS=100000` for a shorter look)
 
+#![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints rounded figures")]
+
 mod bed;
 
 use std::process::{Command, Stdio};

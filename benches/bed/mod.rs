@@ -1,6 +1,6 @@
 //! What the benchmarks share: a folder, a simulator, the real executable, and the kernel's figures of a process.
 
-#![allow(dead_code, reason = "each benchmark uses its part")]
+#![expect(dead_code, reason = "each benchmark uses its part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn many_keys_become_several_chains_of_one_field() {
-        let literals: Vec<_> = (0..CHAIN + 1).map(|n| format!("'{n}'")).collect();
+        let literals: Vec<_> = (0..=CHAIN).map(|n| format!("'{n}'")).collect();
         let chains = chains("number", &literals);
         assert_eq!(chains.len(), 2);
         assert_eq!(chains[0].matches("number%20eq%20").count(), CHAIN);
