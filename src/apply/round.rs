@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::bc::BcError;
 use crate::model::{Counters, Outcome, Snapshot};
 
@@ -32,6 +34,8 @@ pub(super) struct Round {
     pub(super) released: HashMap<String, Released>,
     /// Records that were taken up too often; the next run tries them again.
     given_up: HashSet<String>,
+    /// Envelopes that hold a permit and are not sent yet.
+    noting: watch::Sender<usize>,
 }
 
 /// A request that BC has not done so far, and that may still take effect.
@@ -69,7 +73,27 @@ pub(super) struct Note {
     pub(super) stepped: bool,
 }
 
+/// An envelope that holds a permit and is not sent yet.
+pub(super) struct Noting(watch::Sender<usize>);
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        self.0.send_modify(|noting| *noting -= 1);
+    }
+}
+
 impl Round {
+    /// Marks that an envelope holds a permit, until it is sent.
+    pub(super) fn noting(&self) -> Noting {
+        self.noting.send_modify(|noting| *noting += 1);
+        Noting(self.noting.clone())
+    }
+
+    /// Tells how many envelopes hold a permit and are not sent yet.
+    pub(super) fn watch_noting(&self) -> watch::Receiver<usize> {
+        self.noting.subscribe()
+    }
+
     /// Whether the record `key` is taken up in this round.
     pub(super) fn takes(&self, key: &str) -> bool {
         !self.narrowed || self.current.contains(key)

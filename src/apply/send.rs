@@ -21,8 +21,8 @@ use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
 use crate::ledger::{Reason, RunId, Settlement};
 use crate::model::{Outcome, RecordState, Value};
 
-/// Rows of the outbox that are prepared at once.
-const CHUNK: u32 = 500;
+/// Rows of the outbox that are prepared at once, at most: as many as one envelope of look-ups asks for.
+const LARGEST_CHUNK: usize = 4_000;
 
 /// How old the proof that BC has no such row may be when its create leaves.
 const PROOF_LASTS: Duration = Duration::from_mins(1);
@@ -36,7 +36,7 @@ impl Applier<'_> {
         lookups: &mut Lookups,
     ) -> Result<(), ApplyError> {
         let pace = Mutex::new(Pace::new(self.job.batch_size));
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(self.outlet.lanes);
         let (filled, sent) =
             tokio::join!(self.fill(run, round, lookups, &pace, sender), self.send_all(run, round, &pace, receiver));
         sent.and(filled)
@@ -50,13 +50,17 @@ impl Applier<'_> {
         pace: &Mutex<Pace>,
         envelopes: mpsc::Sender<Vec<Write>>,
     ) -> Result<(), ApplyError> {
+        // A chunk's look-ups wait for a permit behind the writes that are ready to go. Only a chunk that feeds all lanes
+        // for longer than that keeps them from running dry.
+        let chunk = (self.outlet.lanes * self.job.batch_size).clamp(1, LARGEST_CHUNK);
+        let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
         let mut after = 0;
         let mut gathered: Vec<Write> = Vec::new();
         loop {
             if self.cancel.is_cancelled() {
                 return Err(Failure::Cancelled.into());
             }
-            let mut rows = self.ledger.due(self.job.id, after, CHUNK).await?;
+            let mut rows = self.ledger.due(self.job.id, after, chunk).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
             rows.retain(|row| lock(round).takes(&row.key));
@@ -168,16 +172,22 @@ impl Applier<'_> {
         let route = ApiRoute::of(&self.job.entity);
         let mut delays = self.outlet.writer.delays(&self.retry);
         loop {
-            let slot = self.outlet.writer.ready().await?;
             self.renew_proofs(round, writes).await?;
             if writes.is_empty() {
                 return Ok(());
             }
             let intents: Vec<_> = writes.iter().map(Write::intent).collect();
-            self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
             let operations: Vec<_> = writes.iter().flat_map(|write| self.operations(write)).collect();
             let single = matches!(writes.as_slice(), [Write { what: What::Order { .. }, .. }]);
             let mode = if single { Mode::Snapshot } else { Mode::Independent };
+            let slot = self.outlet.writer.ready().await?;
+            if writes.iter().any(is_stale) {
+                // The permit was long in coming. A look-up needs one too, so this one is given back first.
+                continue;
+            }
+            let noting = lock(round).noting();
+            self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
+            drop(noting);
             let answer = self.outlet.writer.send(slot, &route, &operations, mode).await;
             let keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
             match answer {
@@ -224,13 +234,13 @@ impl Applier<'_> {
     /// Looks again for the rows of creates whose proof of absence is too old; those that are there by now are taken up
     /// anew in the next round.
     async fn renew_proofs(&self, round: &Mutex<Round>, writes: &mut Vec<Write>) -> Result<(), ApplyError> {
-        let stale = |write: &Write| match &write.what {
-            What::Create { absent_since, match_values, customer, .. } if absent_since.elapsed() > PROOF_LASTS => {
+        let seek = |write: &Write| match &write.what {
+            What::Create { match_values, customer, .. } if is_stale(write) => {
                 Some(Sought { key: write.key.clone(), values: match_values.clone(), customer: customer.clone() })
             }
             _ => None,
         };
-        let sought: Vec<_> = writes.iter().filter_map(stale).collect();
+        let sought: Vec<_> = writes.iter().filter_map(seek).collect();
         if sought.is_empty() {
             return Ok(());
         }
@@ -304,6 +314,9 @@ impl Applier<'_> {
         if settlements.is_empty() {
             return Ok(());
         }
+        // An envelope with a permit in hand keeps Business Central waiting; what is settled here keeps nobody.
+        let mut noting = lock(round).watch_noting();
+        let _ = noting.wait_for(|noting| *noting == 0).await;
         let entity = self.job.entity.to_string();
         self.ledger.settle(self.job.target, &entity, self.job.id, run, settlements).await?;
         let taken = {
@@ -328,6 +341,11 @@ fn with_open_intent(settlement: Settlement, round: &Round) -> Settlement {
     let reason = Reason::new(released.until.as_str());
     let pending = Settlement::left(&settlement.key, settlement.fingerprint, RecordState::Pending, reason);
     Settlement { open: true, ..pending }
+}
+
+/// Whether the proof that BC has no such row is too old to create one.
+fn is_stale(write: &Write) -> bool {
+    matches!(&write.what, What::Create { absent_since, .. } if absent_since.elapsed() > PROOF_LASTS)
 }
 
 /// Records whose write was prepared and not sent stay in the outbox.
