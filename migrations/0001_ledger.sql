@@ -128,6 +128,7 @@ CREATE TABLE run (
     message      TEXT,              -- why it did not end as done
     null_cursors INTEGER NOT NULL DEFAULT 0,  -- records whose cursor column is null: only full reads see them
     missing      INTEGER,           -- linked records that a complete full read did not find
+    vanished     INTEGER,           -- linked rows that Business Central no longer has; looked at by run --full
     requests     INTEGER NOT NULL DEFAULT 0,  -- HTTP requests to Business Central
     read         INTEGER NOT NULL DEFAULT 0,  -- = unchanged + filtered + queued + staged + refused
     unchanged    INTEGER NOT NULL DEFAULT 0,
@@ -182,7 +183,7 @@ SELECT run.run_id, job.name AS job, run.mode, run.cause, run.started_at, run.fin
        run.read, run.unchanged, run.filtered, run.queued, run.staged, run.refused,
        run.taken, run.created, run.adopted, run.updated, run.equal, run.closed,
        run.waiting, run.pending, run.held, run.locked, run.conflict, run.quarantined,
-       run.missing, run.null_cursors, run.requests
+       run.missing, run.vanished, run.null_cursors, run.requests
 FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;
 
 -- Records that a person must look at.

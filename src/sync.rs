@@ -7,6 +7,7 @@ mod error;
 mod pass;
 mod read;
 mod spec;
+mod walk;
 
 pub use error::SyncError;
 pub use pass::{Pass, Report};
@@ -37,6 +38,9 @@ impl Pass<'_> {
 
         let mut reading = Reading::default();
         let mut error = self.read(&row, full, mapping, &mut reading).await.err();
+        if self.full && error.is_none() {
+            error = self.walk(row.id, &entity, &mut reading).await.err();
+        }
         // What was staged before is applied all the same, unless it was mapped in a way that is no longer wanted.
         let Applied { mut counters, stopped } = if error.is_none() || row.mapping == mapping {
             self.apply(row.id, run).await?
@@ -59,6 +63,7 @@ impl Pass<'_> {
             counters,
             null_cursors: reading.null_cursors,
             missing: reading.missing,
+            vanished: reading.vanished,
             failed,
             requests: self.target.outlet.reader.connection().requests() - requests_before,
             error,
@@ -69,6 +74,7 @@ impl Pass<'_> {
             counters,
             null_cursors: report.null_cursors,
             missing: report.missing,
+            vanished: report.vanished,
             requests: report.requests,
         };
         self.ledger.end_run(run, &end).await?;

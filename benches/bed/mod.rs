@@ -106,8 +106,17 @@ creditLimit = "credit_limit"
 
     /// One pass by the real executable.
     pub(crate) async fn pass(&self) -> Took {
+        self.run(&[]).await
+    }
+
+    /// One pass that also walks the ids in Business Central.
+    pub(crate) async fn full_pass(&self) -> Took {
+        self.run(&["--full"]).await
+    }
+
+    async fn run(&self, options: &[&str]) -> Took {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bcsync"));
-        command.arg("--config").arg(self.path("config.toml")).args(["--json", "run"]);
+        command.arg("--config").arg(self.path("config.toml")).args(["--json", "run"]).args(options);
         command.env("BC_CLIENT_SECRET", "simulator-secret").stdout(Stdio::null());
         watch(command).await
     }

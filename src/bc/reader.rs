@@ -129,9 +129,14 @@ impl Reader {
         Ok(rows)
     }
 
-    /// All rows of `query`, page by page, handed to `take`.
-    pub async fn walk(&self, query: Query<'_>) -> Result<Vec<Row>, Failure> {
-        self.pages(&ApiRoute::of(query.entity), &query.path(None), &format!("reading all {}", query.entity)).await
+    /// The ids of one page of `query`, which begins at `link` or, without one, at the beginning; and where the next page
+    /// begins.
+    pub async fn ids(&self, query: Query<'_>, link: Option<String>) -> Result<(Vec<String>, Option<String>), Failure> {
+        let what = format!("walking the ids of {}", query.entity);
+        let first = || self.connection.get(&ApiRoute::of(query.entity), &query.path(None)).url.into();
+        let mut rows = Vec::new();
+        let next = self.page(link.unwrap_or_else(first), &what, &mut rows).await?;
+        Ok((rows.into_iter().map(|row| row.id).collect(), next))
     }
 
     async fn batch(&self, route: &ApiRoute, paths: &[String], what: &str, rows: &mut Vec<Row>) -> Result<(), Failure> {
@@ -181,28 +186,32 @@ impl Reader {
     }
 
     async fn follow(&self, link: String, what: &str, rows: &mut Vec<Row>) -> Result<(), Failure> {
-        let malformed = |cause: String| Failure::Malformed { what: what.to_owned(), cause };
         let mut next = Some(link);
         while let Some(link) = next {
-            let url = link.parse().map_err(|error| malformed(format!("a next page at {error}")))?;
-            let mut request = self.connection.get(&ApiRoute::standard(), "");
-            request.url = url;
-            let connection = &self.connection;
-            let response = connection
-                .session
-                .read(request, 1, &self.policy, &self.cancel)
-                .await
-                .map_err(|error| Failure::from_read(error, what))?;
-            connection.saw(&response);
-            if !response.status.is_success() {
-                return Err(self
-                    .refused(what, BcError::read(Sent::Read, response.status.as_u16(), &response.body))
-                    .await);
-            }
-            let text = std::str::from_utf8(&response.body).map_err(|error| malformed(error.to_string()))?;
-            next = read_page(text, what, rows)?;
+            next = self.page(link, what, rows).await?;
         }
         Ok(())
+    }
+
+    /// Reads the page at `link`; gives where the next one begins.
+    async fn page(&self, link: String, what: &str, rows: &mut Vec<Row>) -> Result<Option<String>, Failure> {
+        let malformed = |cause: String| Failure::Malformed { what: what.to_owned(), cause };
+        let url = link.parse().map_err(|error| malformed(format!("a next page at {error}")))?;
+        let mut request = self.connection.get(&ApiRoute::standard(), "");
+        request.url = url;
+        let connection = &self.connection;
+        let response = connection
+            .session
+            .read(request, 1, &self.policy, &self.cancel)
+            .await
+            .map_err(|error| Failure::from_read(error, what))?;
+        connection.saw(&response);
+        if !response.status.is_success() {
+            let error = BcError::read(Sent::Read, response.status.as_u16(), &response.body);
+            return Err(self.refused(what, error).await);
+        }
+        let text = std::str::from_utf8(&response.body).map_err(|error| malformed(error.to_string()))?;
+        read_page(text, what, rows)
     }
 
     /// What it means that BC refuses to be read.

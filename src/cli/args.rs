@@ -70,7 +70,7 @@ pub(super) struct Run {
     /// Jobs to run; all that are enabled when none is named
     #[arg(value_name = "JOB")]
     pub(super) jobs: Vec<String>,
-    /// Read everything, also where a cursor would do
+    /// Read everything, also where a cursor would do, and look for rows that Business Central no longer has
     #[arg(long)]
     pub(super) full: bool,
 }

@@ -105,6 +105,12 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     if let Some(missing @ 1..) = report.missing {
         writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
     }
+    if let Some(vanished @ 1..) = report.vanished {
+        writeln!(
+            out,
+            "  {vanished} linked rows are no longer in Business Central: posted, deleted, or it was restored"
+        )?;
+    }
     if report.null_cursors > 0 {
         writeln!(out, "  {} records have no cursor value; only full reads see them", report.null_cursors)?;
     }
@@ -126,6 +132,7 @@ fn json(finished: &Finished) -> serde_json::Value {
                 "full": report.full,
                 "requests": report.requests,
                 "missing": report.missing,
+                "vanished": report.vanished,
                 "null_cursors": report.null_cursors,
                 "failed": report.failed,
                 "message": report.error.as_ref().map(ToString::to_string),

@@ -27,6 +27,8 @@ pub struct RunEnd {
     pub null_cursors: u64,
     /// Linked records that a complete full read did not find.
     pub missing: Option<u64>,
+    /// Linked rows that BC no longer has, when that was looked at.
+    pub vanished: Option<u64>,
     /// HTTP requests to BC.
     pub requests: u64,
 }
@@ -54,7 +56,7 @@ impl Ledger {
             "UPDATE run SET finished_at = ?2, result = ?3, message = ?4, null_cursors = ?5, missing = ?6, requests = ?7, \
              read = ?8, unchanged = ?9, filtered = ?10, queued = ?11, staged = ?12, refused = ?13, taken = ?14, \
              created = ?15, adopted = ?16, updated = ?17, equal = ?18, closed = ?19, waiting = ?20, pending = ?21, \
-             held = ?22, locked = ?23, conflict = ?24, quarantined = ?25 WHERE run_id = ?1",
+             held = ?22, locked = ?23, conflict = ?24, quarantined = ?25, vanished = ?26 WHERE run_id = ?1",
         )
         .bind(run.0)
         .bind(self.now())
@@ -66,7 +68,7 @@ impl Ledger {
         for (_, count) in end.counters.named() {
             query = query.bind(signed(count));
         }
-        query.execute(&self.writer).await?;
+        query.bind(end.vanished.map(signed)).execute(&self.writer).await?;
         Ok(())
     }
 

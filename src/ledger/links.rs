@@ -106,6 +106,41 @@ impl Ledger {
         Ok(rows.into_iter().collect())
     }
 
+    /// How many rows the job is linked to that are not closed.
+    pub async fn open_links(&self, job: JobId) -> Result<u64, LedgerError> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM link JOIN link_detail USING (link_id) \
+             WHERE link.job_id = ?1 AND link_detail.state = 'linked'",
+        )
+        .bind(job.0)
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// How many of the BC rows `ids` the job is linked to.
+    pub async fn linked_among(
+        &self,
+        target: TargetId,
+        entity: &str,
+        job: JobId,
+        ids: &[String],
+    ) -> Result<u64, LedgerError> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM json_each(?4) AS page \
+             CROSS JOIN link_detail ON link_detail.target_id = ?1 AND link_detail.entity = ?2 \
+                 AND link_detail.bc_id = page.value AND link_detail.state = 'linked' \
+             CROSS JOIN link ON link.link_id = link_detail.link_id WHERE link.job_id = ?3",
+        )
+        .bind(target.0)
+        .bind(entity)
+        .bind(job.0)
+        .bind(json_list(ids.iter().map(String::as_str)))
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// The record that is linked to the BC row `bc_id`, as job name and key.
     pub async fn owner_of(
         &self,

@@ -40,6 +40,8 @@ pub struct Report {
     pub null_cursors: u64,
     /// Linked records that a complete full read did not find.
     pub missing: Option<u64>,
+    /// Linked rows that Business Central no longer has, when that was looked at.
+    pub vanished: Option<u64>,
     /// Records that a person must look at, those of earlier passes included.
     pub failed: u64,
     /// HTTP requests to BC.

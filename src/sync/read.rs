@@ -29,6 +29,7 @@ pub(super) struct Reading {
     pub(super) linked: u64,
     pub(super) null_cursors: u64,
     pub(super) missing: Option<u64>,
+    pub(super) vanished: Option<u64>,
     /// Which records the source has that may be in the outbox; only where that is asked for.
     seen: Option<Seen>,
 }
