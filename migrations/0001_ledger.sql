@@ -83,6 +83,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
+-- A record has several when requests under one etag were lost one after the other: at most one of them can win.
 CREATE TABLE intent (
     intent_id   INTEGER PRIMARY KEY,
     job_id      INTEGER NOT NULL REFERENCES job,
@@ -94,15 +95,15 @@ CREATE TABLE intent (
     draft       BLOB NOT NULL,     -- 128 bits over the draft
     match_value TEXT,
     snapshot    TEXT NOT NULL,     -- JSON: what the link will hold once this is settled; until then `answered` is what BC held before
-    earlier     TEXT,              -- JSON: the same of an earlier request under the same etag whose answer was lost too; only one of the two can win
     total       TEXT,              -- JSON: the total that the document must come to
     partial     INTEGER NOT NULL DEFAULT 0,  -- 1: one step of a change; more follow
     run_id      INTEGER NOT NULL REFERENCES run,
     sent_at     TEXT NOT NULL,     -- our clock, right before sending; each attempt stamps it anew
     clock_ahead INTEGER,           -- milliseconds by which Business Central's clock was ahead of ours; null: unknown
-    released    INTEGER NOT NULL DEFAULT 0,  -- 1: read back and found undone; the next write under the same etag decides which of the two wins
-    UNIQUE (job_id, key)
+    released    INTEGER NOT NULL DEFAULT 0   -- 1: read back and found undone; the next write under the same etag decides which of them wins
 ) STRICT;
+CREATE INDEX intent_by_record ON intent (job_id, key);
+CREATE UNIQUE INDEX intent_on_its_way ON intent (job_id, key) WHERE NOT released;
 
 -- Which record owns which match value: two records can never become one row.
 CREATE TABLE match_claims (
@@ -196,8 +197,9 @@ WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 -- Everything that is not in Business Central yet, and why.
 CREATE VIEW pending_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code,
-       outbox.staged_at, outbox.changed_at, intent.sent_at AS open_since
-FROM outbox JOIN job USING (job_id) LEFT JOIN intent USING (job_id, key)
+       outbox.staged_at, outbox.changed_at,
+       (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since
+FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('pending', 'waiting', 'held', 'locked') ORDER BY job.name, outbox.seq;
 
 -- Which property changed, when, from what to what, newest first.

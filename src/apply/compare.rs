@@ -97,15 +97,8 @@ pub(super) struct ThreeWay {
     pub(super) held: Vec<String>,
 }
 
-/// Compares three ways: what we want (`changes`), what BC answered last (`last`) or an unresolved request of ours may
-/// have written (`ours`), and what `row` holds now.
-pub(super) fn three_way(
-    job: &ApplyJob,
-    changes: Vec<PropertyChange>,
-    last: &Snapshot,
-    ours: Option<&Snapshot>,
-    row: &Row,
-) -> ThreeWay {
+/// Compares three ways: what we want (`changes`), what we sent and BC answered last (`last`), and what `row` holds now.
+pub(super) fn three_way(job: &ApplyJob, changes: Vec<PropertyChange>, last: &Snapshot, row: &Row) -> ThreeWay {
     let mut result = ThreeWay::default();
     for change in changes {
         let held = row.get(&change.name);
@@ -113,10 +106,8 @@ pub(super) fn three_way(
         if is(Some(&change.new)) {
             continue;
         }
-        let untouched = is(last.answered(&change.name))
-            || is(last.sent(&change.name))
-            || is(ours.and_then(|ours| ours.sent(&change.name)))
-            || last.sent(&change.name).is_none();
+        let untouched =
+            is(last.answered(&change.name)) || is(last.sent(&change.name)) || last.sent(&change.name).is_none();
         if untouched {
             result.send.push(change);
             continue;

@@ -32,8 +32,6 @@ pub(super) struct Write {
     /// What the link will hold once BC has done it. `answered` comes with the answer; until then it is what BC holds
     /// before, by which a lost request that was done is told from one that was not.
     pub(super) snapshot: Snapshot,
-    /// What an earlier request under the same etag, whose answer was lost, would leave.
-    pub(super) earlier: Option<Snapshot>,
     /// What the history will say of each property.
     pub(super) fields: Vec<FieldChange>,
 }
@@ -91,7 +89,6 @@ impl Write {
             total: row.draft.total.clone(),
             what,
             snapshot,
-            earlier: None,
             fields,
         }
     }
@@ -112,7 +109,6 @@ impl Write {
             draft: self.draft,
             match_value: self.match_value.clone(),
             snapshot: self.snapshot.clone(),
-            earlier: self.earlier.clone(),
             total: self.total.clone(),
             partial: matches!(self.what, What::Order { partial: true, .. }),
         }

@@ -51,8 +51,7 @@ impl Applier<'_> {
                 ),
             );
         }
-        let ThreeWay { send, kept, mut held } =
-            compare::three_way(&self.job, change.header, &link.snapshot, note.sent.as_ref(), row);
+        let ThreeWay { send, kept, mut held } = compare::three_way(&self.job, change.header, &link.snapshot, row);
         let mut fields = field_changes(&send);
         fields.extend(kept);
         let mut rows = compare::document_lines(&self.job, row);

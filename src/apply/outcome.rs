@@ -61,10 +61,10 @@ impl Applier<'_> {
         self.check_totals(total, &mut settlements).await?;
         self.settle(run, round, &settlements).await?;
         if !not_done.is_empty() {
-            self.ledger.drop_intents(self.job.id, &not_done, false).await?;
+            self.ledger.drop_refused(self.job.id, &not_done, false).await?;
         }
         if !repeated.is_empty() {
-            self.ledger.drop_intents(self.job.id, &repeated, true).await?;
+            self.ledger.drop_refused(self.job.id, &repeated, true).await?;
         }
         match denied {
             None => Ok(()),

@@ -148,8 +148,7 @@ impl Applier<'_> {
             }
             Action::None => Vec::new(),
         };
-        let ThreeWay { send, kept, held } =
-            compare::three_way(&self.job, changes, &link.snapshot, candidate.note.sent.as_ref(), row);
+        let ThreeWay { send, kept, held } = compare::three_way(&self.job, changes, &link.snapshot, row);
         if !held.is_empty() {
             let names = held.join(", ");
             return candidate.left(

@@ -35,7 +35,12 @@ enum Resolved {
         note: Note,
     },
     /// BC did not so far; the next write under the same etag decides.
-    Released(Note),
+    Released {
+        /// That etag.
+        etag: String,
+        /// How long it may still take effect, in words.
+        until: String,
+    },
     /// Nobody can tell yet.
     Open(String),
     /// Only a person can tell.
@@ -71,11 +76,17 @@ impl Applier<'_> {
             };
             self.act(run, round, &intent, resolved).await?;
         }
-        for intent in changes {
-            let row = intent.noted.bc_id.as_ref().and_then(|id| rows.get(id));
-            let answered = lock(round).note(&intent.noted.key).refusal.is_some();
-            let resolved = self.resolve_change(&intent, row, as_of, answered);
-            self.act(run, round, &intent, resolved).await?;
+        for intents in changes.chunk_by(|one, next| one.noted.key == next.noted.key) {
+            let Some(last) = intents.last() else { continue };
+            let row = last.noted.bc_id.as_ref().and_then(|id| rows.get(id));
+            // BC refused the last one as a whole, so that it cannot take effect late.
+            let answered = lock(round).note(&last.noted.key).refusal.is_some();
+            if answered {
+                self.ledger.drop_refused(self.job.id, &[&last.noted.key], false).await?;
+            }
+            let open = if answered { &intents[..intents.len() - 1] } else { intents };
+            let resolved = self.resolve_changes(open, row, as_of);
+            self.act(run, round, last, resolved).await?;
         }
         Ok(())
     }
@@ -126,46 +137,30 @@ impl Applier<'_> {
         }
     }
 
-    /// `answered` says that BC refused the request as a whole, so that it cannot take effect late.
-    fn resolve_change(
-        &self,
-        intent: &Intent,
-        row: Option<&Row>,
-        as_of: Option<DateTime<Utc>>,
-        answered: bool,
-    ) -> Resolved {
+    /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
+    /// the row has another one by now, at most one of them was done, and none can be any more.
+    fn resolve_changes(&self, intents: &[Intent], row: Option<&Row>, as_of: Option<DateTime<Utc>>) -> Resolved {
         let Some(row) = row else {
             return Resolved::Undone { repeated: false, note: Note { gone: true, ..Note::default() } };
         };
-        if intent.noted.base_etag.as_deref() == Some(row.etag.as_str()) {
-            return if answered || self.window_has_passed(intent, as_of) {
-                Resolved::Undone { repeated: false, note: Note::default() }
-            } else {
-                // The etag that is known may be older than the one that was sent.
-                Resolved::Released(Self::ours(intent))
-            };
+        let stands = |intent: &Intent| intent.noted.base_etag.as_deref() == Some(row.etag.as_str());
+        let can_come = |intent: &&Intent| stands(intent) && !self.window_has_passed(intent, as_of);
+        if let Some(intent) = intents.iter().rfind(can_come) {
+            return Resolved::Released { etag: row.etag.clone(), until: self.until(intent) };
         }
-        let noted = &intent.noted;
-        let last = self.left_a_trace(&noted.snapshot, row);
-        if let Some(earlier) = noted.earlier.as_ref().filter(|earlier| self.left_a_trace(earlier, row))
-            && !(last && self.agreement(&noted.snapshot, row) >= self.agreement(earlier, row))
-        {
-            // What the earlier one left is known now; what this one was to change is sent anew.
-            let mut settlement = self.done(intent, row, Outcome::Updated);
-            let link = self.link_update(row, earlier, noted.draft, noted.match_value.clone(), &[]);
-            settlement.link = Some(SettledLink::Current(link));
-            return Resolved::Step(Box::new(settlement));
+        if intents.iter().any(stands) || intents.is_empty() {
+            return Resolved::Undone { repeated: false, note: Note::default() };
         }
-        if last {
-            let settlement = Box::new(self.done(intent, row, Outcome::Updated));
-            return if noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) };
-        }
-        Resolved::Undone { repeated: false, note: Self::ours(intent) }
-    }
-
-    /// What the next attempt has to know of this one: its row must be read, and what it holds may be ours.
-    fn ours(intent: &Intent) -> Note {
-        Note { refresh: true, sent: Some(intent.noted.snapshot.clone()), ..Note::default() }
+        // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
+        let done = intents
+            .iter()
+            .filter(|intent| self.left_a_trace(&intent.noted.snapshot, row))
+            .max_by_key(|intent| self.agreement(&intent.noted.snapshot, row));
+        let Some(intent) = done else {
+            return Resolved::Undone { repeated: false, note: Note { refresh: true, ..Note::default() } };
+        };
+        let settlement = Box::new(self.done(intent, row, Outcome::Updated));
+        if intent.noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) }
     }
 
     /// Whether something of what a lost request was to change is in `row`. Each request is one transaction, so that one
@@ -230,7 +225,11 @@ impl Applier<'_> {
     ) -> Result<(), ApplyError> {
         let key = intent.noted.key.as_str();
         match resolved {
-            Resolved::Done(settlement) => self.settle(run, round, &[*settlement]).await?,
+            Resolved::Done(settlement) => {
+                self.settle(run, round, &[*settlement]).await?;
+                // A newer version of the record, or a later request that lost against this one, is still to be sent.
+                lock(round).take_up(key);
+            }
             Resolved::Step(settlement) => {
                 self.settle_step(run, round, *settlement).await?;
                 lock(round).take_up(key);
@@ -242,16 +241,12 @@ impl Applier<'_> {
                 *round.note_mut(key) = Note { refusal: refusal.filter(|_| !note.refresh && !note.gone), ..note };
                 round.take_up(key);
             }
-            Resolved::Released(note) => {
+            Resolved::Released { etag, until } => {
                 self.ledger.release_intents(self.job.id, &[key]).await?;
-                let released = Released {
-                    etag: intent.noted.base_etag.clone(),
-                    snapshot: intent.noted.snapshot.clone(),
-                    until: self.until(intent),
-                };
                 let mut round = lock(round);
-                round.released.insert(key.to_owned(), released);
-                *round.note_mut(key) = note;
+                round.released.insert(key.to_owned(), Released { etag, until });
+                // The etag that the link knows may be older than the one that was sent.
+                round.note_mut(key).refresh = true;
                 round.take_up(key);
             }
             Resolved::Open(reason) => {

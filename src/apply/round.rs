@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::bc::BcError;
-use crate::model::{Counters, Outcome, Snapshot};
+use crate::model::{Counters, Outcome};
 
 /// How often a record is taken up in one run, whatever the reasons.
 const MOST_TRIES: u32 = 12;
@@ -38,13 +38,11 @@ pub(super) struct Round {
     noting: watch::Sender<usize>,
 }
 
-/// A request that BC has not done so far, and that may still take effect.
+/// Requests under one etag that BC has not done so far, and of which one may still take effect.
 #[derive(Debug, Clone)]
 pub(super) struct Released {
-    /// The etag it was sent with. A row that has another one by now has to be found out about again.
-    pub(super) etag: Option<String>,
-    /// What it would leave.
-    pub(super) snapshot: Snapshot,
+    /// The etag. A row that has another one by now has to be found out about again.
+    pub(super) etag: String,
     /// How long, in words.
     pub(super) until: String,
 }
@@ -65,8 +63,6 @@ pub(super) struct Note {
     pub(super) refresh: bool,
     /// Its row was not there any more.
     pub(super) gone: bool,
-    /// What an unresolved request of ours may have put into the row: *ours* as well.
-    pub(super) sent: Option<Snapshot>,
     /// What a snapshot batch said about the operation that failed.
     pub(super) refusal: Option<BcError>,
     /// A step of its change was done in this run.
@@ -101,7 +97,7 @@ impl Round {
 
     /// Whether a request that was still open a moment ago may be why the record's row has this etag.
     pub(super) fn has_moved_on(&self, key: &str, etag: &str) -> bool {
-        self.released.get(key).is_some_and(|released| released.etag.as_deref() != Some(etag))
+        self.released.get(key).is_some_and(|released| released.etag != etag)
     }
 
     /// What is known of the record.

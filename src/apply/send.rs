@@ -70,8 +70,7 @@ impl Applier<'_> {
             for prepared in self.prepare(rows, round, lookups).await? {
                 match prepared {
                     Prepared::Settled(settlement) => settlements.push(with_open_intent(*settlement, &lock(round))),
-                    Prepared::Write(mut write) => {
-                        write.earlier = lock(round).released.get(&write.key).map(|released| released.snapshot.clone());
+                    Prepared::Write(write) => {
                         let alone = matches!(write.what, What::Order { .. });
                         let full = {
                             let pace = pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -209,15 +208,15 @@ impl Applier<'_> {
                     return Ok(());
                 }
                 Answer::Denied(failure) => {
-                    self.ledger.drop_intents(self.job.id, &keys, false).await?;
+                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
                     return Err(failure.into());
                 }
                 Answer::TooBig => {
-                    self.ledger.drop_intents(self.job.id, &keys, false).await?;
+                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
                     return self.too_big(run, round, pace, std::mem::take(writes)).await;
                 }
                 Answer::NotDone { cause } => {
-                    self.ledger.drop_intents(self.job.id, &keys, false).await?;
+                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
                     let Some(delay) = delays.next(None) else {
                         return Err(Failure::Unavailable { what: "writing a batch".to_owned(), cause }.into());
                     };

@@ -53,8 +53,6 @@ pub struct NewIntent {
     pub match_value: Option<String>,
     /// What the link will hold once this is settled; until then `answered` is what BC held before.
     pub snapshot: Snapshot,
-    /// The same of an earlier request under the same etag whose answer was lost too: only one of the two can win.
-    pub earlier: Option<Snapshot>,
     /// The total that the document must come to.
     pub total: Option<Value>,
     /// Whether it is one step of a change, and more follow.
@@ -83,7 +81,6 @@ struct Noted<'a> {
     draft: String,
     match_value: Option<&'a str>,
     snapshot: String,
-    earlier: Option<String>,
     total: Option<String>,
     partial: bool,
 }
@@ -99,7 +96,6 @@ impl<'a> Noted<'a> {
             draft: intent.draft.to_string(),
             match_value: intent.match_value.as_deref(),
             snapshot: intent.snapshot.to_json(),
-            earlier: intent.earlier.as_ref().map(Snapshot::to_json),
             total: intent.total.as_ref().map(Value::to_json),
             partial: intent.partial,
         }
@@ -116,13 +112,10 @@ fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         fingerprint("fingerprint")?,
         fingerprint("draft")?,
         Snapshot::parse(row.try_get("snapshot")?).ok(),
-        text("earlier")?.map(|earlier| Snapshot::parse(&earlier)).transpose().ok(),
         text("total")?.map(|total| Value::parse(&total)).transpose().ok(),
         DateTime::parse_from_rfc3339(&sent_at).ok(),
     );
-    let (Some(kind), Some(fingerprint), Some(draft), Some(snapshot), Some(earlier), Some(total), Some(sent_at)) =
-        parsed
-    else {
+    let (Some(kind), Some(fingerprint), Some(draft), Some(snapshot), Some(total), Some(sent_at)) = parsed else {
         return Ok(None);
     };
     let noted = NewIntent {
@@ -134,7 +127,6 @@ fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         draft,
         match_value: text("match_value")?,
         snapshot,
-        earlier,
         total,
         partial: row.try_get("partial")?,
     };
@@ -142,7 +134,8 @@ fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
 }
 
 impl Ledger {
-    /// Notes that these requests are about to leave; the stamps of intents that exist already are renewed.
+    /// Notes that these requests are about to leave; the stamps of those that are noted already are renewed. Released
+    /// intents of the same records stay beside them.
     pub async fn note_intents(
         &self,
         job: JobId,
@@ -154,16 +147,16 @@ impl Ledger {
         let rows: Vec<_> = intents.iter().map(Noted::of).collect();
         sqlx::query(
             "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
-             earlier, total, partial, run_id, sent_at, clock_ahead) \
+             total, partial, run_id, sent_at, clock_ahead) \
              SELECT ?1, row.value ->> 'key', row.value ->> 'kind', row.value ->> 'bc_id', row.value ->> 'base_etag', \
                     unhex(row.value ->> 'fingerprint'), unhex(row.value ->> 'draft'), row.value ->> 'match_value', \
-                    row.value ->> 'snapshot', row.value ->> 'earlier', row.value ->> 'total', row.value ->> 'partial', \
-                    ?3, ?4, ?5 \
+                    row.value ->> 'snapshot', row.value ->> 'total', row.value ->> 'partial', ?3, ?4, ?5 \
              FROM json_each(?2) AS row WHERE true \
-             ON CONFLICT (job_id, key) DO UPDATE SET kind = excluded.kind, bc_id = excluded.bc_id, \
-             base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, draft = excluded.draft, \
-             match_value = excluded.match_value, snapshot = excluded.snapshot, earlier = excluded.earlier, total = excluded.total, \
-             partial = excluded.partial, run_id = excluded.run_id, sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, released = 0",
+             ON CONFLICT (job_id, key) WHERE NOT released DO UPDATE SET kind = excluded.kind, \
+             bc_id = excluded.bc_id, base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, \
+             draft = excluded.draft, match_value = excluded.match_value, snapshot = excluded.snapshot, \
+             total = excluded.total, partial = excluded.partial, run_id = excluded.run_id, \
+             sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead",
         )
         .bind(job.0)
         .bind(json(&rows))
@@ -178,16 +171,36 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes the intents of `keys`: BC certainly did nothing. `repeated` marks the outbox rows whose create may have
-    /// happened in an earlier attempt.
+    /// Removes all intents of `keys`: none of them can take effect any more. `repeated` marks the outbox rows whose
+    /// create may have happened in an earlier attempt.
     pub async fn drop_intents(&self, job: JobId, keys: &[&str], repeated: bool) -> Result<(), LedgerError> {
+        self.delete_intents(job, keys, true, repeated).await
+    }
+
+    /// Removes the intents of the requests that were just sent for `keys`: BC answered that it did nothing. Released ones
+    /// of the same records stay, since nothing is known of them. `repeated` as in [`Ledger::drop_intents`].
+    pub async fn drop_refused(&self, job: JobId, keys: &[&str], repeated: bool) -> Result<(), LedgerError> {
+        self.delete_intents(job, keys, false, repeated).await
+    }
+
+    async fn delete_intents(
+        &self,
+        job: JobId,
+        keys: &[&str],
+        released: bool,
+        repeated: bool,
+    ) -> Result<(), LedgerError> {
         let keys = json_list(keys.iter().copied());
         let mut tx = self.write().await?;
-        sqlx::query("DELETE FROM intent WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
-            .bind(job.0)
-            .bind(&keys)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "DELETE FROM intent WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2)) \
+             AND (?3 OR NOT released)",
+        )
+        .bind(job.0)
+        .bind(&keys)
+        .bind(released)
+        .execute(&mut *tx)
+        .await?;
         if repeated {
             sqlx::query(
                 "UPDATE outbox SET repeated = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))",
@@ -202,7 +215,7 @@ impl Ledger {
     }
 
     /// Lets the records of `keys` be sent again although their intents stay: their rows were read back and still have
-    /// the etag that was sent, so that of the lost request and the next one only one can win.
+    /// the etag that was sent, so that of the lost requests and the next one only one can win.
     pub async fn release_intents(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
         sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
             .bind(job.0)
@@ -212,9 +225,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// All intents of the job whose outcome is open.
+    /// All intents of the job whose outcome is open, those of one record together and in the order of their sending.
     pub async fn open_intents(&self, job: JobId) -> Result<Vec<Intent>, LedgerError> {
-        let rows = sqlx::query("SELECT * FROM intent WHERE job_id = ?1 ORDER BY intent_id")
+        let rows = sqlx::query("SELECT * FROM intent WHERE job_id = ?1 ORDER BY key, intent_id")
             .bind(job.0)
             .fetch_all(&self.readers)
             .await?;

@@ -27,7 +27,8 @@ pub struct Settlement {
     pub fields: Vec<FieldChange>,
     /// What the history is to say.
     pub history: History,
-    /// Whether the intent stays, because the outcome is open.
+    /// Whether all intents stay, because the outcome is open. Else those stay that are released, unless the row is known
+    /// to have moved on.
     pub open: bool,
 }
 
@@ -141,8 +142,9 @@ impl Ledger {
         let rows: Vec<_> = settlements.iter().map(Settled::of).collect();
         let rows = json(&rows);
         sqlx::query(
-            "DELETE FROM intent WHERE job_id = ?1 AND key IN \
-             (SELECT row.value ->> 'key' FROM json_each(?2) AS row WHERE NOT row.value ->> 'open')",
+            "DELETE FROM intent WHERE intent_id IN (SELECT intent.intent_id FROM json_each(?2) AS row \
+             CROSS JOIN intent ON intent.job_id = ?1 AND intent.key = row.value ->> 'key' \
+             WHERE NOT row.value ->> 'open' AND (row.value ->> 'moved_on' OR NOT intent.released))",
         )
         .bind(job.0)
         .bind(&rows)
@@ -265,8 +267,10 @@ struct Settled<'a> {
     fingerprint: String,
     /// Whether the record is as wanted, so that it leaves the outbox.
     done: bool,
-    /// Whether the intent stays.
+    /// Whether all intents stay.
     open: bool,
+    /// Whether the row has another etag now, so that no earlier request can take effect.
+    moved_on: bool,
 }
 
 impl<'a> Settled<'a> {
@@ -276,6 +280,7 @@ impl<'a> Settled<'a> {
             fingerprint: settlement.fingerprint.to_string(),
             done: !matches!(settlement.outcome, Outcome::Left(_)),
             open: settlement.open,
+            moved_on: settlement.link.is_some(),
         }
     }
 }
