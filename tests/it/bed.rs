@@ -138,7 +138,7 @@ pub(crate) struct TestBed {
 pub(crate) struct Pass {
     code: Option<i32>,
     stderr: String,
-    jobs: BTreeMap<String, Value>,
+    pub(crate) jobs: BTreeMap<String, Value>,
 }
 
 impl Pass {

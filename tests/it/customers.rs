@@ -1,9 +1,9 @@
 //! Customers: what is sent, what is never sent, whose row it is.
 
 use bcsync::simulator::{Deed, Fault, FaultKind, FaultMatch};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::bed::{bed, writes};
+use crate::bed::{Pass, bed, writes};
 
 /// Makes Business Central refuse every later PATCH of a customer that has one of these properties.
 fn forbid(bed: &crate::bed::TestBed, properties: &[&str]) {
@@ -288,6 +288,23 @@ async fn a_customer_deleted_in_business_central_is_closed_when_it_changes() {
         assert!(bed.rows("customers").is_empty());
         let closed = bed.ledger_value("SELECT reason FROM change WHERE outcome = 'closed'").await;
         assert!(closed.contains("on_missing = \"recreate\""), "{closed}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pass_over_everything_counts_the_rows_that_business_central_lost() {
+    bed(async |bed| {
+        bed.accounts([1, 2]).await;
+        bed.run().await.exits(0);
+        let vanished = |pass: &Pass| pass.jobs["customers"]["vanished"].clone();
+        assert_eq!(vanished(&bed.run_with(&["--full"]).await.exits(0)), 0);
+        bed.person("customers", &bed.customer("C1"), Deed::Delete);
+        assert_eq!(vanished(&bed.run().await.exits(0)), Value::Null, "an ordinary pass does not look");
+        assert_eq!(vanished(&bed.run_with(&["--full"]).await.exits(0)), 1);
+        bed.crm("UPDATE account SET email = 'new@c1.example' WHERE id = 1").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 closed");
+        assert_eq!(vanished(&bed.run_with(&["--full"]).await.exits(0)), 0, "what is closed is not missed");
     })
     .await;
 }

@@ -107,7 +107,10 @@ async fn a_read_that_always_fails_ends_the_pass_and_loses_nothing() {
         let endless = Fault { every: Some(1), times: None, ..Fault::once(status(502), writes("GET", "customers")) };
         bed.simulator.inject(endless);
         let pass = bed.run().await.exits(3).did("customers", "3 staged");
-        assert_eq!(pass.message("customers"), "looking up customers by number: Business Central answered with status 502");
+        assert_eq!(
+            pass.message("customers"),
+            "looking up customers by number: Business Central answered with status 502"
+        );
         bed.simulator.clear_faults();
         bed.run().await.exits(0).did("customers", "3 queued, 3 created");
     })
