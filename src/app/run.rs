@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+use super::check::without_effect;
 use super::connect::{policy, told};
 use super::{App, AppError, ConnectError};
 use crate::apply::CheckTotal;
@@ -68,6 +70,9 @@ pub async fn run(
             break;
         }
         let Some(mapping) = mappings.remove(&job.name.value) else { continue };
+        for setting in without_effect(job) {
+            warn!(job = %job.name.value, "{setting} has no effect in this version");
+        }
         if !targets.contains_key(job.target.as_str()) {
             let connected = match app.config.target(&job.target) {
                 Some(target) => app.connect(target, &ledger, &options.cancel).await,
