@@ -64,8 +64,7 @@ impl Applier<'_> {
     }
 
     fn adopted_lines(&self, candidate: &Candidate, row: &Row) -> Vec<LinkedLine> {
-        let mut held = compare::document_lines(&self.job, row);
-        held.sort_by_key(compare::sequence);
+        let held = compare::sorted_lines(&self.job, row);
         let line = |(line, held): (&crate::model::ResolvedLine, Row)| LinkedLine {
             key: line.key.clone(),
             sequence: compare::sequence(&held),

@@ -52,16 +52,17 @@ pub(super) fn is_line(job: &ApplyJob, sent: &[(String, Value)], row: &Row) -> bo
     }
 }
 
-/// The line of ours among `lines`: by its id, or where BC made it anew by its sequence.
+/// The line of ours among `lines`: by its id, or by its sequence while BC has not told its id.
 pub(super) fn find_line<'r>(job: &ApplyJob, known: &LinkedLine, lines: &'r [Row]) -> Option<&'r Row> {
-    let by_id = lines.iter().find(|row| known.id.as_deref() == Some(row.id.as_str()));
-    by_id.or_else(|| lines.iter().find(|row| sequence(row) == known.sequence && is_line(job, &known.sent, row)))
+    match &known.id {
+        Some(id) => lines.iter().find(|row| row.id == *id),
+        None => lines.iter().find(|row| sequence(row) == known.sequence && is_line(job, &known.sent, row)),
+    }
 }
 
 /// Whether the lines of a document are exactly `wanted`, one by one in order.
 pub(super) fn same_lines(job: &ApplyJob, wanted: &[ResolvedLine], row: &Row) -> bool {
-    let mut lines = document_lines(job, row);
-    lines.sort_by_key(sequence);
+    let lines = sorted_lines(job, row);
     lines.len() == wanted.len()
         && wanted.iter().zip(&lines).all(|(line, held)| {
             line.properties.iter().all(|(name, value)| job.same_in_line(name, value, held.get(name)))
@@ -71,6 +72,13 @@ pub(super) fn same_lines(job: &ApplyJob, wanted: &[ResolvedLine], row: &Row) -> 
 /// The lines of a document as BC answered it.
 pub(super) fn document_lines(job: &ApplyJob, row: &Row) -> Vec<Row> {
     job.schema.lines.as_ref().map(|lines| row.nested(lines.navigation)).unwrap_or_default()
+}
+
+/// The same in the order of their sequences.
+pub(super) fn sorted_lines(job: &ApplyJob, row: &Row) -> Vec<Row> {
+    let mut lines = document_lines(job, row);
+    lines.sort_by_key(sequence);
+    lines
 }
 
 /// A line's sequence; 0 when BC gave none.

@@ -54,8 +54,7 @@ impl Applier<'_> {
         let ThreeWay { send, kept, mut held } = compare::three_way(&self.job, change.header, &link.snapshot, row);
         let mut fields = field_changes(&send);
         fields.extend(kept);
-        let mut rows = compare::document_lines(&self.job, row);
-        rows.sort_by_key(compare::sequence);
+        let rows = compare::sorted_lines(&self.job, row);
         let makes_anew = |change: &PropertyChange| self.job.schema.recreates_lines.contains(&change.name.as_str());
         // BC makes the lines anew when such a property changes: ours follow in a step of their own, re-read.
         let recreated: Vec<i64> =

@@ -10,7 +10,7 @@ use super::compare;
 use super::error::ApplyError;
 use super::operation::{What, Write};
 use super::reasons::reason_of;
-use super::recreated;
+use super::recreated::{self, Lines};
 use super::round::{Again, Note, QUICK_TRIES, Round, lock};
 use crate::bc::{BcError, Failure, Part, Row, Sent};
 use crate::ledger::{FieldChange, History, LinkUpdate, Reason, RunId, SettledLink, Settlement};
@@ -175,9 +175,12 @@ impl Applier<'_> {
         match_value: Option<String>,
         recreated: &[i64],
     ) -> LinkUpdate {
-        let mut held = compare::document_lines(&self.job, row);
-        held.sort_by_key(compare::sequence);
-        let anew = recreated::lines(&self.job, &snapshot.lines, recreated, &held);
+        let held = compare::sorted_lines(&self.job, row);
+        let lines = match recreated::follow(&self.job, &snapshot.lines, recreated, &held) {
+            Lines::Anew(lines) => lines,
+            // Where nobody can tell, the next change of the document asks a person.
+            Lines::AsKnown | Lines::Unclear => snapshot.lines.clone(),
+        };
         let line = |line: &LinkedLine| match compare::find_line(&self.job, line, &held) {
             Some(row) => {
                 LinkedLine { id: Some(row.id.clone()), answered: compare::answered(&line.sent, row), ..line.clone() }
@@ -193,7 +196,7 @@ impl Applier<'_> {
             snapshot: Snapshot {
                 sent: snapshot.sent.clone(),
                 answered: compare::answered(&snapshot.sent, row),
-                lines: anew.unwrap_or_else(|| snapshot.lines.clone()).iter().map(line).collect(),
+                lines: lines.iter().map(line).collect(),
             },
         }
     }

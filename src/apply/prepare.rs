@@ -11,7 +11,8 @@ use super::compare::{self, ThreeWay};
 use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{KEPT, refused, waits_for};
+use super::reasons::{KEPT, UNCLEAR_LINES, refused, waits_for};
+use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
 use crate::bc::{Failure, Query, Row};
@@ -141,7 +142,18 @@ impl Applier<'_> {
         if link.snapshot.sent.is_empty() {
             return self.adopt(candidate, row, Adopt::Update);
         }
-        let changes = match diff::update(&candidate.resolved, &link.snapshot, self.highest_sequence(row)) {
+        let held = compare::sorted_lines(&self.job, row);
+        let anew;
+        let link = match recreated::follow(&self.job, &link.snapshot.lines, &[], &held) {
+            Lines::AsKnown => link,
+            Lines::Anew(lines) => {
+                anew = Link { snapshot: Snapshot { lines, ..link.snapshot.clone() }, ..link.clone() };
+                &anew
+            }
+            Lines::Unclear => return candidate.left(RecordState::Conflict, UNCLEAR_LINES),
+        };
+        let highest_sequence = held.last().map_or(0, compare::sequence);
+        let changes = match diff::update(&candidate.resolved, &link.snapshot, highest_sequence) {
             Action::Update(changes) => changes,
             Action::UpdateOrder(change) => {
                 return self.prepare_order(&candidate.row, link, row, change, &candidate.note, &candidate.resolved);
@@ -245,10 +257,6 @@ impl Applier<'_> {
             prepared.push(next);
         }
         Ok(())
-    }
-
-    fn highest_sequence(&self, row: &Row) -> i64 {
-        compare::document_lines(&self.job, row).iter().map(compare::sequence).max().unwrap_or(0)
     }
 }
 

@@ -7,6 +7,11 @@ use crate::model::{ErrorClass, Fingerprint, RecordState, Reference};
 /// Why nothing was sent although BC does not hold what the source has.
 pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
 
+/// Why nothing was sent to a document.
+pub(super) const UNCLEAR_LINES: &str = "Business Central has made the lines of this document anew, and they cannot be \
+                                        told from lines of other people; make its lines as in the source, delete it \
+                                        or post it";
+
 /// What a record waits for, in words: one line for each missing record or code.
 pub(super) fn waits_for(missing: &[Reference]) -> String {
     let words = |reference: &Reference| match reference {

@@ -47,6 +47,26 @@ enum Resolved {
     Unclear(String),
 }
 
+/// What a property or line of a row says about a lost request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trace {
+    /// It is as the request would have made it, and was not before.
+    For,
+    /// It is as before, and would not be any more.
+    Against,
+    /// Neither.
+    Nothing,
+}
+
+/// What a property says that was to be `sent`, and of which BC held `before`; `is` tells whether BC holds a value now.
+fn trace(sent: &Value, before: Option<&Value>, is: impl Fn(&Value) -> bool) -> Trace {
+    match (is(sent), before.map(is)) {
+        (true, Some(false)) => Trace::For,
+        (false, Some(true)) => Trace::Against,
+        _ => Trace::Nothing,
+    }
+}
+
 impl Applier<'_> {
     /// Resolves what can be resolved of the job's open intents. Safe to be interrupted anywhere.
     pub(super) async fn recover(&self, run: RunId, round: &Mutex<Round>) -> Result<(), ApplyError> {
@@ -76,6 +96,7 @@ impl Applier<'_> {
             };
             self.act(run, round, &intent, resolved).await?;
         }
+        let links = self.ledger.links(self.job.id, changes.iter().map(|intent| intent.noted.key.as_str())).await?;
         for intents in changes.chunk_by(|one, next| one.noted.key == next.noted.key) {
             let Some(last) = intents.last() else { continue };
             let row = last.noted.bc_id.as_ref().and_then(|id| rows.get(id));
@@ -85,7 +106,8 @@ impl Applier<'_> {
                 self.ledger.drop_refused(self.job.id, &[&last.noted.key], false).await?;
             }
             let open = if answered { &intents[..intents.len() - 1] } else { intents };
-            let resolved = self.resolve_changes(open, row, as_of);
+            let known = links.get(&last.noted.key).map_or(&[][..], |link| &link.snapshot.lines);
+            let resolved = self.resolve_changes(open, row, known, as_of);
             self.act(run, round, last, resolved).await?;
         }
         Ok(())
@@ -138,8 +160,15 @@ impl Applier<'_> {
     }
 
     /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
-    /// the row has another one by now, at most one of them was done, and none can be any more.
-    fn resolve_changes(&self, intents: &[Intent], row: Option<&Row>, as_of: Option<DateTime<Utc>>) -> Resolved {
+    /// the row has another one by now, at most one of them was done, and none can be any more. `known` are the lines that
+    /// the document had of ours before.
+    fn resolve_changes(
+        &self,
+        intents: &[Intent],
+        row: Option<&Row>,
+        known: &[LinkedLine],
+        as_of: Option<DateTime<Utc>>,
+    ) -> Resolved {
         let Some(row) = row else {
             return Resolved::Undone { repeated: false, note: Note { gone: true, ..Note::default() } };
         };
@@ -154,7 +183,7 @@ impl Applier<'_> {
         // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
         let done = intents
             .iter()
-            .filter(|intent| self.left_a_trace(&intent.noted.snapshot, row))
+            .filter(|intent| self.left_a_trace(&intent.noted.snapshot, known, row))
             .max_by_key(|intent| self.agreement(&intent.noted.snapshot, row));
         let Some(intent) = done else {
             return Resolved::Undone { repeated: false, note: Note { refresh: true, ..Note::default() } };
@@ -164,24 +193,35 @@ impl Applier<'_> {
     }
 
     /// Whether something of what a lost request was to change is in `row`. Each request is one transaction, so that one
-    /// trace of it tells, whatever people have changed since: a line that was added must not be added twice.
-    fn left_a_trace(&self, snapshot: &Snapshot, row: &Row) -> bool {
+    /// trace of it tells, whatever people have changed since: a line that was added must not be added twice. That a
+    /// line is missing tells only when nothing speaks against it, since a person may have deleted it.
+    fn left_a_trace(&self, snapshot: &Snapshot, known: &[LinkedLine], row: &Row) -> bool {
         let rows = compare::document_lines(&self.job, row);
-        let header = snapshot.sent.iter().any(|(name, sent)| {
+        let find = |line: &LinkedLine| compare::find_line(&self.job, line, &rows);
+        let header = snapshot.sent.iter().map(|(name, sent)| {
             let is = |value: &Value| self.job.same(name, value, row.get(name));
-            is(sent) && snapshot.answered(name).is_some_and(|before| !is(before))
+            trace(sent, snapshot.answered(name), is)
         });
-        header
-            || snapshot.lines.iter().any(|line| {
-                let Some(row) = compare::find_line(&self.job, line, &rows) else { return false };
-                let added = line.id.is_none();
-                added
-                    || line.sent.iter().any(|(name, sent)| {
-                        let is = |value: &Value| self.job.same_in_line(name, value, row.get(name));
-                        let before = line.answered.iter().find(|(known, _)| known == name);
-                        is(sent) && before.is_some_and(|(_, before)| !is(before))
-                    })
-            })
+        let of_line = |line: &LinkedLine| match find(line) {
+            // It was to be added.
+            None if line.id.is_none() => vec![Trace::Against],
+            Some(_) if line.id.is_none() => vec![Trace::For],
+            None => Vec::new(),
+            Some(row) => {
+                let property = |(name, sent): &(String, Value)| {
+                    let before = line.answered.iter().find(|(known, _)| known == name).map(|(_, before)| before);
+                    trace(sent, before, |value| self.job.same_in_line(name, value, row.get(name)))
+                };
+                line.sent.iter().map(property).collect()
+            }
+        };
+        let traces: Vec<Trace> = header.chain(snapshot.lines.iter().flat_map(of_line)).collect();
+        let removed = |line: &&LinkedLine| !snapshot.lines.iter().any(|kept| kept.key == line.key);
+        let mut removed = known.iter().filter(removed).peekable();
+        traces.contains(&Trace::For)
+            || (!traces.contains(&Trace::Against)
+                && removed.peek().is_some()
+                && removed.all(|line| find(line).is_none()))
     }
 
     /// How much of `snapshot` is in `row`.
