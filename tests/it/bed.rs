@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bcsync::simulator::{Deed, Fault, FaultKind, FaultMatch, Options, Person, Simulator};
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Row as _};
 use tempfile::TempDir;
 
@@ -247,6 +247,11 @@ impl TestBed {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.crm).await.unwrap();
     }
 
+    /// Rows of a query on the CRM, each as its values joined by `|`.
+    pub(crate) async fn source(&self, sql: &str) -> Vec<String> {
+        told(&sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&self.crm).await.unwrap())
+    }
+
     /// Adds accounts with these ids; account 1 becomes customer C1.
     pub(crate) async fn accounts(&self, ids: impl IntoIterator<Item = i64>) {
         let row = |id: i64| {
@@ -353,12 +358,7 @@ impl TestBed {
     pub(crate) async fn ledger(&self, sql: &str) -> Vec<String> {
         let path = self.folder.path().join("ledger.db");
         let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
-        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
-        let text = |row: &sqlx::sqlite::SqliteRow| {
-            let value = |at: usize| row.try_get_unchecked::<Option<String>, _>(at).unwrap().unwrap_or_default();
-            row.columns().iter().map(|column| value(column.ordinal())).collect::<Vec<_>>().join("|")
-        };
-        rows.iter().map(text).collect()
+        told(&sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap())
     }
 
     /// The only value of a query on the ledger.
@@ -601,6 +601,15 @@ pub(crate) fn pass_of(output: &Output) -> Pass {
         assert_eq!(pass.count(job, "taken"), sum(&COUNTERS[5..]), "taken does not add up: {}", pass.details());
     }
     pass
+}
+
+/// Rows of SQLite, each as its values joined by `|`.
+fn told(rows: &[SqliteRow]) -> Vec<String> {
+    let text = |row: &SqliteRow| {
+        let value = |at: usize| row.try_get_unchecked::<Option<String>, _>(at).unwrap().unwrap_or_default();
+        row.columns().iter().map(|column| value(column.ordinal())).collect::<Vec<_>>().join("|")
+    };
+    rows.iter().map(text).collect()
 }
 
 /// Matches operations with `method` on `set`.

@@ -225,6 +225,39 @@ async fn an_order_for_another_customer_keeps_its_own_lines_and_prices() {
 }
 
 #[tokio::test]
+async fn lines_are_still_told_apart_after_a_person_changed_the_customer() {
+    bed(async |bed| {
+        bed.accounts([1, 2]).await;
+        bed.orders([1], 3).await;
+        bed.run().await.exits(0);
+        bed.edit("salesOrders", &bed.order(1), &json!({ "customerId": bed.customer("C2")["id"] }));
+        bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 3; DELETE FROM order_line WHERE line_no = 1").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["20000 3 Line 2", "30000 8 Line 3"]);
+        assert_eq!(bed.order(1)["customerNumber"], "C2", "the source has not changed it");
+        assert_eq!(bed.order(1)["totalAmountExcludingTax"], 24.75);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_that_a_person_put_in_the_place_of_ours_is_never_touched() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"hold\"", "on_conflict = \"source_wins\"");
+        bed.accounts([1]).await;
+        bed.orders([1], 1).await;
+        bed.run().await.exits(0);
+        bed.person("salesOrderLines", &bed.lines(1)[0], Deed::Delete);
+        let id = bed.order(1)["id"].as_str().unwrap().to_owned();
+        bed.insert_line(&id, &json!({ "lineType": "Item", "lineObjectNumber": "ITEM-5", "quantity": 5 })).await;
+        bed.crm("UPDATE order_line SET qty = '8'").await;
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.told_lines(1), ["10000 5 Item"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_released_order_is_locked_and_written_when_it_is_reopened() {
     bed(async |bed| {
         one_order(bed).await;

@@ -326,6 +326,11 @@ async fn lost_change_of_lines(bed: &mut TestBed, kind: FaultKind) {
          INSERT INTO order_line VALUES (1, 3, 'ITEM-9', '4', '2.50', 'Line 3', 3);",
     )
     .await;
+    cut_off(bed, kind).await;
+}
+
+/// A pass in which the change of an order is struck by `kind`, and nothing can be found out afterwards.
+async fn cut_off(bed: &mut TestBed, kind: FaultKind) {
     bed.strike("PATCH", "salesOrders", kind);
     // The read before the change succeeds, the one that would tell what became of it does not.
     let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
@@ -415,6 +420,24 @@ async fn a_step_of_a_large_change_is_lost_and_the_others_follow() {
         bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
         let lines = bed.lines(1);
         assert_eq!((lines.len(), lines.iter().filter(|line| line["description"] == "changed").count()), (250, 250));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_whose_removal_was_lost_does_not_take_the_place_of_another_one() {
+    bed(async |bed| {
+        bed.accounts([1, 2]).await;
+        bed.orders([1], 3).await;
+        // Lines 2 and 3 are of the same item.
+        bed.crm("UPDATE order_line SET sku = 'ITEM-3' WHERE line_no = 3").await;
+        bed.run().await.exits(0);
+        bed.crm("DELETE FROM order_line WHERE line_no = 2").await;
+        cut_off(bed, DONE_AND_DROPPED).await;
+        // Business Central numbers the lines anew with the new customer: line 3 gets the sequence that line 2 had.
+        bed.crm("UPDATE sales_order SET account_id = 2").await;
+        bed.run().await.exits(0);
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 1 Line 3"]);
     })
     .await;
 }
