@@ -170,6 +170,7 @@ impl Applier<'_> {
     ) -> Result<(), ApplyError> {
         let route = ApiRoute::of(&self.job.entity);
         let mut delays = self.outlet.writer.delays(&self.retry);
+        let begun = Instant::now();
         loop {
             self.renew_proofs(round, writes).await?;
             if writes.is_empty() {
@@ -214,6 +215,14 @@ impl Applier<'_> {
                 Answer::TooBig => {
                     self.ledger.drop_refused(self.job.id, &keys, false).await?;
                     return self.too_big(run, round, pace, std::mem::take(writes)).await;
+                }
+                Answer::Throttled { cause } => {
+                    // Burns no attempt: the next permit comes when the pause is over.
+                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
+                    if begun.elapsed() > self.retry.patience {
+                        return Err(Failure::Unavailable { what: "writing a batch".to_owned(), cause }.into());
+                    }
+                    info!(job = %self.job.name, %cause, "sending again after the pause");
                 }
                 Answer::NotDone { cause } => {
                     self.ledger.drop_refused(self.job.id, &keys, false).await?;

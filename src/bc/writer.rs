@@ -32,8 +32,13 @@ pub enum Answer {
         /// How long it took.
         elapsed: Duration,
     },
-    /// Nothing was done, and the same may be sent again after the pause that is in force or a delay.
+    /// Nothing was done, and the same may be sent again after a delay.
     NotDone {
+        /// Why.
+        cause: String,
+    },
+    /// Nothing was done, and the same may be sent again after the pause that is in force for the whole application.
+    Throttled {
         /// Why.
         cause: String,
     },
@@ -108,7 +113,8 @@ impl Writer {
         let error = BcError::read(Sent::Create, response.status.as_u16(), &response.body);
         match error.class {
             ErrorClass::Open | ErrorClass::Undiagnosed => Answer::Open { cause: error.to_string() },
-            ErrorClass::Throttled | ErrorClass::Transient => Answer::NotDone { cause: error.to_string() },
+            ErrorClass::Throttled => Answer::Throttled { cause: error.to_string() },
+            ErrorClass::Transient => Answer::NotDone { cause: error.to_string() },
             ErrorClass::TooBig => Answer::TooBig,
             _ => {
                 let fix = advice(&error, &self.connection).await;

@@ -69,6 +69,19 @@ async fn throttling_is_waited_out() {
 }
 
 #[tokio::test]
+async fn throttling_burns_no_attempt() {
+    bed(async |bed| {
+        bed.configure("[retry]", "[retry]\nattempts = 1");
+        bed.accounts(1..=3).await;
+        bed.strike("GET", "customers", FaultKind::Status { status: 429, retry_after: Some(0), committed: false });
+        bed.strike("POST", "customers", FaultKind::Status { status: 429, retry_after: Some(0), committed: false });
+        bed.run().await.exits(0).did("customers", "3 staged, 3 created");
+        assert_eq!(bed.simulator.stats().faults, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_order_behind_a_503_is_made_once_although_nobody_can_tell_at_first() {
     bed(async |bed| {
         bed.accounts([1]).await;
