@@ -378,6 +378,20 @@ async fn a_line_that_is_lost_and_then_changed_is_there_once_whichever_request_wi
 }
 
 #[tokio::test]
+async fn a_line_that_arrives_between_reading_back_and_reading_again_is_not_added_twice() {
+    bed(async |bed| {
+        lost_change_of_lines(bed, late(700)).await;
+        // The first read finds nothing of the lost request; the second takes so long that it finds everything.
+        let matching = FaultMatch { batch: Some(false), ..writes("GET", "salesOrders") };
+        let slow = Fault { every: Some(2), times: Some(1), ..Fault::once(FaultKind::Latency { ms: 900 }, matching) };
+        bed.simulator.inject(slow);
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.told_lines(1), CHANGED);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_line_whose_answer_is_lost_is_not_added_twice_when_a_person_goes_on() {
     bed(async |bed| {
         lost_change_of_lines(bed, DONE_AND_DROPPED).await;
@@ -420,6 +434,31 @@ async fn a_step_of_a_large_change_is_lost_and_the_others_follow() {
         bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
         let lines = bed.lines(1);
         assert_eq!((lines.len(), lines.iter().filter(|line| line["description"] == "changed").count()), (250, 250));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_that_was_left_in_the_middle_is_completed_when_its_record_comes_back() {
+    bed(async |bed| {
+        bed.configure("adopt = \"never\"", "adopt = \"never\"\nwhere = \"email != 'hidden'\"");
+        bed.accounts([1]).await;
+        bed.orders([1], 150).await;
+        bed.run().await.exits(0);
+        bed.crm("UPDATE order_line SET text = 'changed'").await;
+        let refusal = FaultKind::Refuse { status: 400, code: "Unknown".to_owned(), message: "No".to_owned() };
+        bed.simulator.inject(Fault {
+            every: Some(2),
+            times: Some(1),
+            ..Fault::once(refusal, writes("PATCH", "salesOrders"))
+        });
+        bed.run().await.exits(1).did("orders", "1 staged, 1 quarantined");
+        // Filtered out, it is in the outbox no more; back again, it is as it was when its first step was done.
+        bed.crm("UPDATE sales_order SET email = 'hidden'").await;
+        bed.run().await.exits(0).did("orders", "1 filtered");
+        bed.crm("UPDATE sales_order SET email = ''").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert!(bed.lines(1).iter().all(|line| line["description"] == "changed"));
     })
     .await;
 }
