@@ -160,7 +160,9 @@ async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePo
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)
         .pragma("trusted_schema", "OFF")
-        .pragma("cell_size_check", "ON");
+        .pragma("cell_size_check", "ON")
+        // In KiB. Both sides of a pass go through the file in key order, so that a page is rarely wanted twice.
+        .pragma("cache_size", "-1024");
     if !read_only {
         // FULL: a commit that was answered survives a power cut; NORMAL loses the newest ones.
         options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
