@@ -71,16 +71,21 @@ CREATE TABLE outbox (
     record         TEXT NOT NULL,     -- JSON: the source record itself
     draft          TEXT,              -- JSON: what Business Central is to hold; null when the mapping refused the record
     match_value    TEXT,              -- canonical value of match_on
+    refused        INTEGER NOT NULL DEFAULT 0,  -- 1: quarantined when it was read, so that nothing of it can be sent
     reason         TEXT,              -- why it is in this state, for people
     code           TEXT,              -- Business Central's error code
     correlation_id TEXT,              -- Business Central's correlation id, for its support
+    error          TEXT,              -- code and words without the record's own values: several records can have the same
+    retry_at       TEXT,              -- when it is taken up again by itself; null: pending and waiting ones in every run, others never
+    waiting_since  TEXT,              -- since when something that it refers to has been missing
     repeated       INTEGER NOT NULL DEFAULT 0,  -- 1: an earlier create of ours may have happened
-    attempts       INTEGER NOT NULL DEFAULT 0,  -- sends that were answered with an error
+    attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
+CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
 -- A record has several when requests under one etag were lost one after the other: at most one of them can win.
@@ -190,14 +195,14 @@ FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;
 -- Records that a person must look at.
 CREATE VIEW failed_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, outbox.correlation_id,
-       outbox.attempts, outbox.staged_at, outbox.changed_at, outbox.record
+       outbox.attempts, outbox.retry_at, outbox.staged_at, outbox.changed_at, outbox.record
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 
 -- Everything that is not in Business Central yet, and why.
 CREATE VIEW pending_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code,
-       outbox.staged_at, outbox.changed_at,
+       outbox.retry_at, outbox.waiting_since, outbox.staged_at, outbox.changed_at,
        (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('pending', 'waiting', 'held', 'locked') ORDER BY job.name, outbox.seq;

@@ -103,6 +103,7 @@ impl Pass<'_> {
                 mode: self.job.mode,
                 on_conflict: self.job.on_conflict,
                 on_missing: self.job.on_missing,
+                patience: self.job.patience,
                 settle_window: target.settle_window,
                 batch_size: target.batch_size,
                 check_total: self.job.check_total.clone(),

@@ -12,7 +12,7 @@ use crate::apply::CheckTotal;
 use crate::config::{self, Job, LinesOrigin, SourceKind};
 use crate::ledger::Ledger;
 use crate::mapping::Mapping;
-use crate::model::{EntityName, OnConflict, Progress, RunResult};
+use crate::model::{EntityName, OnConflict, Patience, Progress, RunResult};
 use crate::schema::closest;
 use crate::source::{CursorSpec, LinesSpec, Overlap, SqlSource, StreamSpec};
 use crate::sync::{JobSpec, Pass, Report, Target};
@@ -195,5 +195,6 @@ fn spec(app: &App<'_>, job: &Job, mapping: Mapping) -> Result<JobSpec, String> {
             .map(|check| CheckTotal { property: check.value.property.value.clone(), tolerance: check.value.tolerance }),
         timezone: job.timezone,
         retry: policy(&job.retry),
+        patience: Patience { waiting_for: job.retry.waiting_for, retry_quarantined: job.retry.retry_quarantined },
     })
 }

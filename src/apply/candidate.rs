@@ -3,7 +3,7 @@
 use super::operation::Prepared;
 use super::round::Note;
 use crate::bc::Row;
-use crate::ledger::{History, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
+use crate::ledger::{Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{Outcome, RecordState, Resolved, Snapshot};
 
 /// A row whose references are resolved.
@@ -15,17 +15,9 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn settled(&self, outcome: Outcome, link: Option<SettledLink>, reason: Option<Reason>) -> Prepared {
-        Prepared::Settled(Box::new(Settlement {
-            key: self.row.key.clone(),
-            fingerprint: self.row.fingerprint,
-            outcome,
-            link,
-            reason,
-            fields: Vec::new(),
-            history: History::Always,
-            open: false,
-        }))
+    pub(super) fn settled(&self, outcome: Outcome, link: SettledLink, reason: Option<Reason>) -> Prepared {
+        let settlement = Settlement::done(&self.row.key, self.row.fingerprint, outcome, link);
+        Prepared::Settled(Box::new(Settlement { reason, ..settlement }))
     }
 
     pub(super) fn left(&self, state: RecordState, reason: impl Into<String>) -> Prepared {

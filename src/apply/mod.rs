@@ -14,6 +14,7 @@ mod candidate;
 mod compare;
 mod error;
 mod job;
+mod locked;
 mod matching;
 mod operation;
 mod order;
@@ -25,7 +26,9 @@ mod recover;
 mod recreated;
 mod references;
 mod round;
+mod same_error;
 mod send;
+mod settle;
 
 pub use error::ApplyError;
 pub use job::{ApplyJob, CheckTotal};
@@ -81,7 +84,7 @@ impl Applier<'_> {
     /// Resolves what is open, then takes up everything in the outbox that can be sent, and what may pass once more
     /// after a delay. Whatever is left when the attempts are used up stays in the outbox for the next run.
     pub async fn apply(&self, run: RunId) -> Applied {
-        let round = Mutex::new(Round::default());
+        let round = Mutex::new(Round::new(self.ledger.time()));
         let mut lookups = Lookups::default();
         let stopped = self.rounds(run, &round, &mut lookups).await.err();
         let mut round = round.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

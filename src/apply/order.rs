@@ -11,7 +11,7 @@ use super::operation::{Prepared, What, Write, field_changes, object};
 use super::reasons::KEPT;
 use super::round::Note;
 use crate::bc::{Operation, Row};
-use crate::ledger::{FieldChange, History, Link, OutboxRow, Reason, SettledLink, Settlement};
+use crate::ledger::{FieldChange, Link, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
     LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, RecordState, Resolved, Snapshot,
     Value, Values,
@@ -23,9 +23,6 @@ const LINES_AT_ONCE: usize = 97;
 /// Of a line, inside the transaction that the header's etag guards. A line's own etag would not last: each line that
 /// is written makes BC spread the document's discount anew over the others.
 const ANY_ETAG: &str = "*";
-
-/// The state in which BC lets a document be changed; the API calls it so although BC itself says "Open".
-const CHANGEABLE: &str = "Draft";
 
 impl Applier<'_> {
     /// The write that makes of `row` what `change` asks for, or what keeps it from being made.
@@ -41,15 +38,8 @@ impl Applier<'_> {
         let left = |state, reason: String| {
             Prepared::Settled(Box::new(Settlement::left(&outbox.key, outbox.fingerprint, state, Reason::new(reason))))
         };
-        let status = row.text("status");
-        if !status.is_empty() && status != CHANGEABLE {
-            let status = status.replace("_x0020_", " ");
-            return left(
-                RecordState::Locked,
-                format!(
-                    "the document is released or in review in Business Central (status {status}); it is written when it is reopened"
-                ),
-            );
+        if let Some(locked) = self.lock_of(outbox, row) {
+            return Prepared::Settled(Box::new(locked));
         }
         let ThreeWay { send, kept, mut held } = compare::three_way(&self.job, change.header, &link.snapshot, row);
         let mut fields = field_changes(&send);
@@ -107,16 +97,9 @@ impl Applier<'_> {
     ) -> Prepared {
         let update = self.link_update(row, snapshot, outbox.draft.fingerprint(), outbox.match_value.clone(), &[]);
         let outcome = if fields.is_empty() && !note.stepped { Outcome::Equal } else { Outcome::Updated };
-        Prepared::Settled(Box::new(Settlement {
-            key: outbox.key.clone(),
-            fingerprint: outbox.fingerprint,
-            outcome,
-            link: Some(SettledLink::Current(update)),
-            reason: (!fields.is_empty()).then(|| Reason::new(KEPT)),
-            fields,
-            history: History::Always,
-            open: false,
-        }))
+        let settlement = Settlement::done(&outbox.key, outbox.fingerprint, outcome, SettledLink::Current(update));
+        let reason = (!fields.is_empty()).then(|| Reason::new(KEPT));
+        Prepared::Settled(Box::new(Settlement { reason, fields, ..settlement }))
     }
 
     /// The body of the PATCH that the batch begins with: what changes, or the match property as it is.

@@ -11,16 +11,16 @@ use super::compare::{self, ThreeWay};
 use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{KEPT, UNCLEAR_LINES, refused, waits_for};
+use super::reasons::{KEPT, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
-use crate::bc::{Failure, Query, Row};
+use crate::bc::{BcError, Failure, Query, Row};
 use crate::diff;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
-    Action, Adopt, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange, RecordState, Resolved,
-    Snapshot, Value,
+    Action, Adopt, ErrorClass, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange, RecordState,
+    Resolved, Snapshot, Value,
 };
 
 impl Applier<'_> {
@@ -72,8 +72,10 @@ impl Applier<'_> {
             }
             // Nothing is known to have been sent to a row that a person linked.
             let unknown = link.snapshot.sent.is_empty();
+            let locked = candidate.row.state == RecordState::Locked;
             match diff::update(&candidate.resolved, &link.snapshot, 0) {
-                action if unknown || candidate.note.refresh || matches!(action, Action::UpdateOrder(_)) => {
+                // Whether it is still locked, reading tells.
+                action if unknown || candidate.note.refresh || locked || matches!(action, Action::UpdateOrder(_)) => {
                     to_read.push(candidate);
                 }
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
@@ -81,7 +83,7 @@ impl Applier<'_> {
                     let update = candidate.link_as_it_is(link);
                     // The last step of a change in steps can have nothing left to send.
                     let outcome = if candidate.note.stepped { Outcome::Updated } else { Outcome::Equal };
-                    prepared.push(candidate.settled(outcome, Some(SettledLink::Current(update)), None));
+                    prepared.push(candidate.settled(outcome, SettledLink::Current(update), None));
                 }
             }
         }
@@ -130,14 +132,27 @@ impl Applier<'_> {
         } else {
             "Business Central no longer has this row; set `on_missing = \"recreate\"` to have it made again"
         };
-        candidate.settled(Outcome::Closed, Some(SettledLink::Closed(update)), Some(Reason::new(reason)))
+        candidate.settled(Outcome::Closed, SettledLink::Closed(update), Some(Reason::new(reason)))
+    }
+
+    /// The settlement of a document whose transaction BC refused, once its row was found untouched.
+    fn refused(&self, row: &OutboxRow, wanted: &Resolved, refusal: &BcError) -> Settlement {
+        let reason = reason_of(refusal, wanted.values());
+        let state = match refusal.class {
+            ErrorClass::Locked => return self.locked(row, reason),
+            ErrorClass::MissingRelation => RecordState::Waiting,
+            ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => {
+                RecordState::Pending
+            }
+            _ => RecordState::Quarantined,
+        };
+        Settlement::left(&row.key, row.fingerprint, state, reason)
     }
 
     /// A linked row that was read because more must be known than its link says.
     fn compare(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
         if let Some(refusal) = &candidate.note.refusal {
-            let settlement = refused(&candidate.row.key, candidate.row.fingerprint, refusal);
-            return Prepared::Settled(Box::new(settlement));
+            return Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal)));
         }
         if link.snapshot.sent.is_empty() {
             return self.adopt(candidate, row, Adopt::Update);
@@ -174,7 +189,7 @@ impl Applier<'_> {
             snapshot.answered = compare::answered(&snapshot.sent, row);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
-            let mut settled = candidate.settled(outcome, Some(SettledLink::Current(update)), None);
+            let mut settled = candidate.settled(outcome, SettledLink::Current(update), None);
             if let Prepared::Settled(settlement) = &mut settled
                 && !kept.is_empty()
             {
@@ -182,6 +197,9 @@ impl Applier<'_> {
                 settlement.reason = Some(Reason::new(KEPT));
             }
             return settled;
+        }
+        if let Some(locked) = self.lock_of(&candidate.row, row) {
+            return Prepared::Settled(Box::new(locked));
         }
         self.update(candidate, link, Some(row), &send, kept)
     }
@@ -206,7 +224,7 @@ impl Applier<'_> {
                 snapshot: link.snapshot.clone(),
             };
             let reason = Reason::new("the job never changes rows: `mode` is \"create_only\"");
-            return candidate.settled(Outcome::Equal, Some(SettledLink::Current(unchanged)), Some(reason));
+            return candidate.settled(Outcome::Equal, SettledLink::Current(unchanged), Some(reason));
         }
         let mut snapshot = link.snapshot.clone();
         snapshot.sent.clone_from(&candidate.resolved.properties);
@@ -242,7 +260,7 @@ impl Applier<'_> {
                 Some(Found::Posted(invoice)) => {
                     let update = candidate.link_to(&invoice, invoice.text("number"), Snapshot::default());
                     let reason = "Business Central has it as an invoice already; it is not written any more";
-                    candidate.settled(Outcome::Closed, Some(SettledLink::Closed(update)), Some(Reason::new(reason)))
+                    candidate.settled(Outcome::Closed, SettledLink::Closed(update), Some(Reason::new(reason)))
                 }
                 Some(Found::Several(ids)) => candidate.left(
                     RecordState::Quarantined,

@@ -1,8 +1,9 @@
 //! Why a record is where it is, in words for people.
 
+use super::same_error;
 use crate::bc::BcError;
-use crate::ledger::{Reason, Settlement};
-use crate::model::{ErrorClass, Fingerprint, RecordState, Reference};
+use crate::ledger::Reason;
+use crate::model::{Reference, Value};
 
 /// Why nothing was sent although BC does not hold what the source has.
 pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
@@ -22,8 +23,8 @@ pub(super) fn waits_for(missing: &[Reference]) -> String {
     format!("waits for {}", list.join(" and for "))
 }
 
-/// BC's words as the ledger keeps them. The two refusals that nearly every new set-up meets get their fix.
-pub(super) fn reason_of(refusal: &BcError) -> Reason {
+/// BC's words as the ledger keeps them; `own` are the record's values. The two refusals that nearly every new set-up meets get their fix.
+pub(super) fn reason_of<'v>(refusal: &BcError, own: impl Iterator<Item = &'v Value>) -> Reason {
     let hint = if refusal.message.contains("Posting Group must have a value") {
         ". Rows made through the API get posting groups only from a template: in Business Central open `API Setup` and \
          choose a template for the table, and fill in the rows that exist already"
@@ -36,16 +37,6 @@ pub(super) fn reason_of(refusal: &BcError) -> Reason {
         text: format!("{refusal}{hint}"),
         code: Some(refusal.code.clone()).filter(|code| !code.is_empty()),
         correlation_id: refusal.correlation_id.clone(),
+        error: Some(same_error::of(refusal, own)),
     }
-}
-
-/// The settlement of a document whose transaction BC refused, once its row was found untouched.
-pub(super) fn refused(key: &str, fingerprint: Fingerprint, refusal: &BcError) -> Settlement {
-    let state = match refusal.class {
-        ErrorClass::Locked => RecordState::Locked,
-        ErrorClass::MissingRelation => RecordState::Waiting,
-        ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => RecordState::Pending,
-        _ => RecordState::Quarantined,
-    };
-    Settlement::left(key, fingerprint, state, reason_of(refusal))
 }

@@ -60,10 +60,11 @@ impl Applier<'_> {
             if self.cancel.is_cancelled() {
                 return Err(Failure::Cancelled.into());
             }
-            let mut rows = self.ledger.due(self.job.id, after, chunk).await?;
+            let as_of = lock(round).as_of;
+            let mut rows = self.ledger.due(self.job.id, after, chunk, as_of).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
-            rows.retain(|row| lock(round).takes(&row.key));
+            rows.retain(|row| lock(round).takes(row));
             let totals: HashMap<_, _> =
                 rows.iter().filter_map(|row| Some((row.key.clone(), row.draft.total.clone()?))).collect();
             let mut settlements = Vec::new();
@@ -91,7 +92,7 @@ impl Applier<'_> {
                 }
             }
             self.check_totals(|key| totals.get(key).cloned(), &mut settlements).await?;
-            self.settle(run, round, &settlements).await?;
+            self.settle(run, round, settlements).await?;
         }
         if !gathered.is_empty() {
             self.hand_over(&envelopes, round, &mut gathered).await;
@@ -304,37 +305,11 @@ impl Applier<'_> {
         if let [only] = writes.as_slice() {
             let reason = Reason::new("the record is larger than Business Central takes in one request");
             let settlement = Settlement::left(&only.key, only.fingerprint, RecordState::Quarantined, reason);
-            return self.settle(run, round, &[settlement]).await;
+            return self.settle(run, round, vec![settlement]).await;
         }
         for write in &writes {
             lock(round).again(&write.key, Again::Now);
         }
-        Ok(())
-    }
-
-    /// Stores what became of records, counts it and tells of it.
-    pub(super) async fn settle(
-        &self,
-        run: RunId,
-        round: &Mutex<Round>,
-        settlements: &[Settlement],
-    ) -> Result<(), ApplyError> {
-        if settlements.is_empty() {
-            return Ok(());
-        }
-        // An envelope with a permit in hand keeps Business Central waiting; what is settled here keeps nobody.
-        let mut noting = lock(round).watch_noting();
-        let _ = noting.wait_for(|noting| *noting == 0).await;
-        let entity = self.job.entity.to_string();
-        self.ledger.settle(self.job.target, &entity, self.job.id, run, settlements).await?;
-        let taken = {
-            let mut round = lock(round);
-            for settlement in settlements {
-                round.settled(&settlement.key, settlement.outcome);
-            }
-            round.counters.taken
-        };
-        (self.progress)(taken);
         Ok(())
     }
 }

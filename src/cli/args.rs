@@ -55,6 +55,8 @@ pub(super) enum Command {
     Status(Status),
     /// Show the passes made, what changed, what failed or what is pending
     History(History),
+    /// Let the next pass try again what is quarantined, waiting or locked
+    Retry(Retry),
     /// Import or export which record is which row in Business Central
     #[command(subcommand)]
     Links(Links),
@@ -101,6 +103,17 @@ pub(super) struct History {
     /// Rows at most
     #[arg(long, default_value_t = 20, value_name = "ROWS")]
     pub(super) limit: u32,
+}
+
+/// `retry`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Retry {
+    /// Only this job
+    #[arg(value_name = "JOB")]
+    pub(super) job: Option<String>,
+    /// Only these records; each of them is tried, whatever others have the same error
+    #[arg(value_name = "KEY", requires = "job")]
+    pub(super) keys: Vec<String>,
 }
 
 /// `links`.

@@ -21,7 +21,7 @@ pub use entity::EntityName;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use link::{LinkedLine, Snapshot};
 pub use outcome::{Counters, ErrorClass, Outcome, Progress, RecordState, RunResult};
-pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, RetryPolicy};
+pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, Patience, RetryPolicy};
 pub use problem::Problem;
 pub use record::{Columns, Record, RecordError};
 pub use value::{Value, ValueError};

@@ -55,6 +55,15 @@ pub enum OnMissing {
     Recreate,
 }
 
+/// How long records are left alone that cannot go through for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How long a record may wait for another one, or for a code, before a person is asked.
+    pub waiting_for: Duration,
+    /// After how long a quarantined record is tried again by itself.
+    pub retry_quarantined: Duration,
+}
+
 /// How often and how patiently to repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use crate::apply::{CheckTotal, Outlet};
 use crate::ledger::TargetId;
 use crate::mapping::Mapping;
-use crate::model::{Adopt, EntityName, Fingerprint, Mode, OnConflict, OnMissing, RetryPolicy};
+use crate::model::{Adopt, EntityName, Fingerprint, Mode, OnConflict, OnMissing, Patience, RetryPolicy};
 use crate::source::{SqlSource, StreamSpec};
 
 /// Everything about a job that does not change between its passes.
@@ -42,6 +42,8 @@ pub struct JobSpec {
     pub timezone: Tz,
     /// How often what may pass is tried again within a run.
     pub retry: RetryPolicy,
+    /// How long records are left alone that cannot go through for now.
+    pub patience: Patience,
 }
 
 impl JobSpec {

@@ -16,6 +16,7 @@ mod links;
 mod orders;
 mod outbox;
 mod real_data;
+mod retries;
 mod scene;
 mod simulator;
 mod source;

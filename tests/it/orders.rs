@@ -270,9 +270,47 @@ async fn a_released_order_is_locked_and_written_when_it_is_reopened() {
         // What keeps it is told once, not every time.
         assert_eq!(bed.ledger_value("SELECT count(*) FROM change WHERE outcome = 'locked'").await, "1");
 
+        // It is read again after as long as it has been locked so far; who does not want to wait says so.
+        let next = "SELECT retry_at > changed_at FROM pending_records";
+        assert_eq!(bed.ledger_value(next).await, "1");
         bed.person("salesOrders", &bed.order(1), Deed::Reopen);
+        bed.output(&["retry", "orders", "1"]).await;
         bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
         assert_eq!(bed.told_lines(1)[0], "10000 7 Line 1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_locked_order_is_left_alone_for_a_while() {
+    bed(async |bed| {
+        bed.configure("initial = \"5ms\"\nmax = \"20ms\"", "initial = \"10m\"\nmax = \"20m\"");
+        one_order(bed).await;
+        bed.person("salesOrders", &bed.order(1), Deed::Release);
+        bed.crm("UPDATE sales_order SET currency = 'EUR'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 locked");
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("orders", "1 queued");
+        assert_eq!(bed.simulator.stats().set("salesOrders").reads, 0);
+        // A newer version does not wait.
+        bed.crm("UPDATE sales_order SET currency = 'GBP'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 locked");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_header_alone_waits_for_the_reopening_too() {
+    bed(async |bed| {
+        one_order(bed).await;
+        bed.person("salesOrders", &bed.order(1), Deed::Release);
+        // Business Central would take the e-mail address of a released order, but not what may come with it next time.
+        bed.crm("UPDATE sales_order SET email = 'buyer@c1.example'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 locked");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        bed.person("salesOrders", &bed.order(1), Deed::Reopen);
+        bed.output(&["retry"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
     })
     .await;
 }

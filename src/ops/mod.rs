@@ -1,0 +1,28 @@
+//! What operators do beside a pass: it changes the ledger, and the next pass acts on it.
+
+mod retry;
+
+pub use retry::retry;
+
+use crate::ledger::LedgerError;
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// The ledger does not know the job.
+    #[error("job {0} has not run yet, so that nothing of it is in the ledger")]
+    NoJob(String),
+    /// A record is not there, or not in the state that it would have to be in.
+    #[error("record {key} of job {job} {problem}")]
+    Record {
+        /// The job.
+        job: String,
+        /// The record's key.
+        key: String,
+        /// What is in the way.
+        problem: String,
+    },
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
