@@ -19,3 +19,4 @@ mod real_data;
 mod scene;
 mod simulator;
 mod source;
+mod timeout;
