@@ -3,6 +3,7 @@
 //! Everything behind takes plain values; what the configuration calls a job becomes a `JobSpec` here, what it calls a
 //! target a connected `Target`.
 
+mod budgets;
 mod check;
 mod connect;
 mod links;
@@ -17,7 +18,7 @@ pub use run::{Finished, RunOptions, run};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use connect::Budgets;
+use budgets::Budgets;
 
 use crate::bc::Failure;
 use crate::clock::{SharedClock, SystemClock};

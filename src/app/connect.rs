@@ -1,10 +1,8 @@
 //! From a configured target to a connected one: token, company, binding in the ledger.
 //!
-//! A connection outlives its passes: they share its token and what it knows of BC's clock. The budget outlives even the
-//! connection, since BC counts requests by app registration, whoever sends them.
+//! A connection outlives its passes: they share its token and what it knows of BC's clock.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -13,26 +11,10 @@ use super::{App, ConnectError};
 use crate::apply::Outlet;
 use crate::bc::{Api, Connection, Reader, Writer};
 use crate::config::{self, REQUEST_TIMEOUT, SecretError, SignIn};
-use crate::http::{AppRegistration, Budget, ClientOptions, Credential, HttpClient, Origin, Session, TokenSource};
+use crate::http::{AppRegistration, ClientOptions, Credential, HttpClient, Origin, Session, TokenSource};
 use crate::ledger::{Binding, Ledger, TargetId};
 use crate::model::RetryPolicy;
 use crate::sync::Target;
-
-/// The budgets of all app registrations, for the life of the process.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Budgets(Arc<Mutex<HashMap<String, Budget>>>);
-
-impl Budgets {
-    /// The budget of the app registration that `target` signs in with; targets that share one share its budget.
-    fn of(&self, target: &config::Target) -> Budget {
-        let limits = &target.limits;
-        let (concurrency, requests) = (limits.concurrency as usize, limits.requests_per_5_minutes);
-        let registration = [target.base_url.as_str(), &target.tenant.value, &target.environment.value];
-        let key = format!("{} {} {concurrency} {requests}", registration.join(" "), target.client_id.value);
-        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry(key).or_insert_with(|| Budget::new(concurrency, requests)).clone()
-    }
-}
 
 /// A company that was found, and the connection to it.
 pub(super) struct Reached {
