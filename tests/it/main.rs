@@ -20,3 +20,4 @@ mod retries;
 mod scene;
 mod simulator;
 mod source;
+mod timeout;
