@@ -62,12 +62,12 @@ impl Ledger {
         .await?;
         rows.into_iter()
             .map(|(seq, key, state, fingerprint, draft, match_value, repeated, attempts)| {
-                let damaged = |what| LedgerError::Damaged { what, key: key.clone() };
+                let damaged = || LedgerError::Corrupt { table: "outbox", key: key.clone() };
                 Ok(OutboxRow {
                     seq,
-                    state: RecordState::parse(&state).ok_or_else(|| damaged("state"))?,
-                    fingerprint: Fingerprint::from_bytes(&fingerprint).ok_or_else(|| damaged("fingerprint"))?,
-                    draft: Draft::parse(&draft).map_err(|_| damaged("draft"))?,
+                    state: RecordState::parse(&state).ok_or_else(&damaged)?,
+                    fingerprint: Fingerprint::from_bytes(&fingerprint).ok_or_else(&damaged)?,
+                    draft: Draft::parse(&draft).map_err(|_| damaged())?,
                     match_value,
                     repeated,
                     attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
