@@ -3,17 +3,22 @@
 //! Everything behind takes plain values; what the configuration calls a job becomes a `JobSpec` here, what it calls a
 //! target a connected `Target`.
 
+mod budgets;
 mod check;
 mod connect;
 mod links;
+mod pass;
 mod run;
 
 pub use check::{CheckFailed, check};
 pub use links::{LinksError, export_links, import_links};
-pub use run::{Finished, JobFailure, RunOptions, run};
+pub use pass::JobFailure;
+pub use run::{Finished, RunOptions, run};
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use budgets::Budgets;
 
 use crate::bc::Failure;
 use crate::clock::{SharedClock, SystemClock};
@@ -132,13 +137,14 @@ pub struct App<'a> {
     config: &'a Config,
     environment: &'a dyn Environment,
     clock: SharedClock,
+    budgets: Budgets,
 }
 
 impl<'a> App<'a> {
     /// The application of `config`, with variables and credentials from `environment` and the system's clock.
     #[must_use]
     pub fn new(config: &'a Config, environment: &'a dyn Environment) -> Self {
-        Self { config, environment, clock: Arc::new(SystemClock) }
+        Self { config, environment, clock: Arc::new(SystemClock), budgets: Budgets::default() }
     }
 
     /// Opens the ledger for writing.

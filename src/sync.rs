@@ -14,19 +14,35 @@ pub use pass::{Pass, Report};
 pub use spec::{JobSpec, Target};
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::info;
 
 use crate::apply::{Applied, Applier, ApplyJob};
+use crate::bc::Failure;
 use crate::ledger::{JobId, LedgerError, RunEnd, RunId, RunStart};
 use crate::model::{Counters, EntityName, Progress, RunResult};
 use crate::schema::{EntitySchema, standard};
 use read::Reading;
 
 impl Pass<'_> {
-    /// Makes the pass. Its outcome is in the ledger as well as in the report; only a ledger that cannot be written at
-    /// all is an error.
+    /// Makes the pass, for as long as the job allows. Its outcome is in the ledger as well as in the report; only a
+    /// ledger that cannot be written at all is an error.
     pub async fn run(&self) -> Result<Report, LedgerError> {
+        let expired = AtomicBool::new(false);
+        let expire = async {
+            tokio::time::sleep(self.job.timeout).await;
+            expired.store(true, Ordering::Relaxed);
+            self.cancel.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            report = Box::pin(self.make(&expired)) => report,
+            report = expire => report,
+        }
+    }
+
+    async fn make(&self, expired: &AtomicBool) -> Result<Report, LedgerError> {
         let mapping = self.job.fingerprint();
         let entity = self.job.entity.to_string();
         let row = self.ledger.job(&self.job.name, self.target.id, &entity, mapping).await?;
@@ -49,6 +65,11 @@ impl Pass<'_> {
         };
         merge_reading(&mut counters, &reading.counters);
         error = error.or(stopped.map(SyncError::from));
+        if let Some(SyncError::Bc(Failure::Cancelled)) = error
+            && expired.load(Ordering::Relaxed)
+        {
+            error = Some(SyncError::TimedOut { after: self.job.timeout });
+        }
         let failed = self.ledger.failed_count(row.id).await?;
         let result = match &error {
             Some(error) => error.result(),

@@ -1,6 +1,9 @@
 //! From a configured target to a connected one: token, company, binding in the ledger.
+//!
+//! A connection outlives its passes: they share its token and what it knows of BC's clock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -8,10 +11,37 @@ use super::{App, ConnectError};
 use crate::apply::Outlet;
 use crate::bc::{Api, Connection, Reader, Writer};
 use crate::config::{self, REQUEST_TIMEOUT, SecretError, SignIn};
-use crate::http::{AppRegistration, Budget, ClientOptions, Credential, HttpClient, Origin, Session, TokenSource};
-use crate::ledger::{Binding, Ledger};
+use crate::http::{AppRegistration, ClientOptions, Credential, HttpClient, Origin, Session, TokenSource};
+use crate::ledger::{Binding, Ledger, TargetId};
 use crate::model::RetryPolicy;
 use crate::sync::Target;
+
+/// A company that was found, and the connection to it.
+pub(super) struct Reached {
+    connection: Arc<Connection>,
+    policy: RetryPolicy,
+    binding: Binding,
+    id: TargetId,
+    lanes: usize,
+    settle_window: Duration,
+    batch_size: usize,
+}
+
+impl Reached {
+    /// The target as one pass sees it, which `cancel` asks to stop.
+    pub(super) fn target(&self, cancel: &CancellationToken) -> Target {
+        let reader = Reader::new(self.connection.clone(), self.policy, cancel.clone());
+        let writer = Writer::new(self.connection.clone(), cancel.clone());
+        Target {
+            id: self.id,
+            company: self.binding.company_id.clone(),
+            local_currency: self.binding.local_currency.clone(),
+            outlet: Outlet { reader, writer, lanes: self.lanes },
+            settle_window: self.settle_window,
+            batch_size: self.batch_size,
+        }
+    }
+}
 
 impl App<'_> {
     /// Signs in, finds the company and checks that the ledger is bound to it.
@@ -20,11 +50,10 @@ impl App<'_> {
         target: &config::Target,
         ledger: &Ledger,
         cancel: &CancellationToken,
-    ) -> Result<Target, ConnectError> {
+    ) -> Result<Reached, ConnectError> {
         let connection = Arc::new(self.connection(target)?);
         let policy = policy(&self.config.retry);
         let reader = Reader::new(connection.clone(), policy, cancel.clone());
-        let writer = Writer::new(connection, cancel.clone());
         let company = reader.company(&target.company.value).await?;
         let known = ledger.binding(&target.name.value).await?.filter(|binding| binding.company_id == company.id);
         let local_currency = match known {
@@ -40,13 +69,13 @@ impl App<'_> {
             local_currency,
         };
         let id = ledger.bind(&binding).await?;
-        let concurrency = target.limits.concurrency as usize;
-        Ok(Target {
+        Ok(Reached {
+            connection,
+            policy,
+            binding,
             id,
-            company: binding.company_id,
-            local_currency: binding.local_currency,
             // While one envelope is being settled, the next one can already be with Business Central.
-            outlet: Outlet { reader, writer, lanes: concurrency * 2 },
+            lanes: target.limits.concurrency as usize * 2,
             settle_window: target.settle_window,
             batch_size: target.limits.batch_size as usize,
         })
@@ -86,11 +115,10 @@ impl App<'_> {
         let tokens = Arc::new(
             TokenSource::new(client.clone(), registration, self.clock.clone())?.with_retry(policy(&self.config.retry)),
         );
-        let limits = &target.limits;
-        let budget = Budget::new(limits.concurrency as usize, limits.requests_per_5_minutes);
+        let budget = self.budgets.of(target);
         let session = Session::new(client, Origin::of(&target.base_url)?, tokens, budget, self.clock.clone());
         let api = Api::new(target.base_url.clone(), &target.tenant.value, &target.environment.value);
-        Ok(Connection::new(session, api, self.clock.clone(), limits.batch_cost, REQUEST_TIMEOUT))
+        Ok(Connection::new(session, api, self.clock.clone(), target.limits.batch_cost, REQUEST_TIMEOUT))
     }
 }
 

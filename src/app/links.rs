@@ -95,7 +95,7 @@ pub async fn import_links(
     let (by_id, wanted) = read_csv(input)?;
 
     let ledger = app.open_ledger().await?;
-    let target = app.connect(target, &ledger, cancel).await?;
+    let target = app.connect(target, &ledger, cancel).await?.target(cancel);
     let entity = config.entity.value.clone();
     let name = entity.to_string();
     let row = ledger.job(job, target.id, &name, mapping.fingerprint()).await?;

@@ -1,5 +1,7 @@
 //! Why a pass did not do all it was to do, and how that is recorded.
 
+use std::time::Duration;
+
 use crate::apply::ApplyError;
 use crate::bc::Failure;
 use crate::ledger::LedgerError;
@@ -22,6 +24,15 @@ pub enum SyncError {
         job: String,
         /// All that does not fit.
         problems: String,
+    },
+    /// The pass took longer than its job allows.
+    #[error(
+        "stopped after {} s, the job's `timeout`; what is left stays in the outbox, and the next pass goes on",
+        after.as_secs()
+    )]
+    TimedOut {
+        /// What the job allows.
+        after: Duration,
     },
     /// The ledger.
     #[error(transparent)]
@@ -46,6 +57,7 @@ impl SyncError {
     pub fn result(&self) -> RunResult {
         match self {
             Self::Source(SourceError::Unreachable { .. } | SourceError::Interrupted { .. })
+            | Self::TimedOut { .. }
             | Self::Ledger(LedgerError::Locked) => RunResult::Failed,
             Self::Source(_) | Self::Record(_) | Self::Mapping { .. } | Self::Ledger(_) => RunResult::Refused,
             Self::Bc(Failure::Cancelled) => RunResult::Interrupted,

@@ -19,7 +19,7 @@ pub struct Pass<'a> {
     pub full: bool,
     /// What set it off: `command`, `schedule`, `request`.
     pub cause: &'a str,
-    /// Asks to stop.
+    /// Asks to stop; the pass itself does when its time is up.
     pub cancel: CancellationToken,
     /// Told how far it has come.
     pub progress: &'a (dyn Fn(Progress) + Sync),

@@ -72,24 +72,22 @@ impl Pass<'_> {
             Some(cursor) if !full => Start::Since(cursor.clone()),
             _ => Start::Full,
         };
-        let stream = SqlStream::open(&self.job.source, self.job.stream.clone(), start).await?;
+        let open = Box::pin(SqlStream::open(&self.job.source, self.job.stream.clone(), start));
+        let stream = self.unless_cancelled(open).await??;
         self.check_columns(&stream)?;
         let outbox_end = if full { self.ledger.outbox_end(row.id).await? } else { None };
         reading.seen = outbox_end.map(|_| Seen::default());
         let (pages, ahead) = mpsc::channel(READ_AHEAD);
-        let reader = tokio::spawn(read_ahead(stream, pages));
+        let mut reader = AbortOnDrop(tokio::spawn(read_ahead(stream, pages)));
         let compared = stream::unfold(ahead, async |mut ahead| Some((ahead.recv().await?, ahead)))
             .map(|page| self.compare(row.id, mapping, page))
             .buffered(COMPARED_AT_ONCE);
         let mut compared = std::pin::pin!(compared);
-        while let Some((page, standings)) = compared.try_next().await? {
-            if self.cancel.is_cancelled() {
-                return Err(Failure::Cancelled.into());
-            }
+        while let Some((page, standings)) = self.unless_cancelled(compared.try_next()).await?? {
             self.stage(row.id, mapping, page, standings, reading).await?;
             (self.progress)(Progress::Read(reading.counters.read));
         }
-        let summary = match reader.await {
+        let summary = match (&mut reader.0).await {
             Ok(summary) => summary?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
@@ -107,6 +105,15 @@ impl Pass<'_> {
         }
         self.ledger.read_ended(row.id, mapping, full && summary.complete).await?;
         Ok(())
+    }
+
+    /// What `future` gives; a source that does not answer must not hold up who asks to stop.
+    async fn unless_cancelled<T>(&self, future: impl Future<Output = T>) -> Result<T, SyncError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Failure::Cancelled.into()),
+            value = future => Ok(value),
+        }
     }
 
     /// Forgets what was never brought to Business Central and is no longer in the source. A source that is empty all of a
@@ -212,6 +219,15 @@ impl Pass<'_> {
                 match_value: match_value(&draft, &self.job.match_on),
             },
         })
+    }
+}
+
+/// A task that does not outlive the pass that waits for it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a pass is made of: a job and a target, as plain values and connected parts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -23,7 +24,7 @@ pub struct JobSpec {
     /// What it reads.
     pub stream: StreamSpec,
     /// From record to draft.
-    pub mapping: Mapping,
+    pub mapping: Arc<Mapping>,
     /// The properties by which a row is found again in BC.
     pub match_on: Vec<String>,
     /// What happens with a matching row that we did not make.
@@ -42,6 +43,8 @@ pub struct JobSpec {
     pub timezone: Tz,
     /// How often what may pass is tried again within a run.
     pub retry: RetryPolicy,
+    /// How long a pass may take.
+    pub timeout: Duration,
 }
 
 impl JobSpec {

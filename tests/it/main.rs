@@ -20,3 +20,4 @@ mod real_data;
 mod scene;
 mod simulator;
 mod source;
+mod timeout;
