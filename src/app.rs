@@ -30,7 +30,7 @@ use crate::model::{RunResult, Table, View};
 /// Why nothing could be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// Another process holds the ledger.
+    /// Another process holds the ledger, or has taken it over.
     #[error(transparent)]
     Busy(LedgerError),
     /// There is no ledger yet to look into.
@@ -61,7 +61,7 @@ pub enum AppError {
 impl From<LedgerError> for AppError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::Busy { .. } => Self::Busy(error),
+            LedgerError::Busy { .. } | LedgerError::Fenced | LedgerError::Locked => Self::Busy(error),
             LedgerError::None { .. } => Self::NoLedger(error),
             _ => Self::Ledger(error),
         }

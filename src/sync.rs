@@ -104,6 +104,9 @@ impl Pass<'_> {
 
     async fn apply(&self, job: JobId, run: RunId) -> Result<Applied, LedgerError> {
         let of = self.ledger.due_count(job).await?;
+        if of > 0 {
+            self.ledger.begin_check();
+        }
         let target = self.target;
         let schema_of = |entity: &EntityName| match standard(entity.set()) {
             Some(schema) if entity.is_standard() => Cow::Borrowed(schema),

@@ -36,6 +36,7 @@ pub struct RunEnd {
 impl Ledger {
     /// Notes that a run begins.
     pub async fn begin_run(&self, start: RunStart<'_>) -> Result<RunId, LedgerError> {
+        let mut tx = self.write().await?;
         let id = sqlx::query_scalar(
             "INSERT INTO run (job_id, epoch, cause, mode, started_at, result) VALUES (?1, ?2, ?3, ?4, ?5, 'running') \
              RETURNING run_id",
@@ -45,8 +46,9 @@ impl Ledger {
         .bind(start.cause)
         .bind(if start.full { "full" } else { "incremental" })
         .bind(self.now())
-        .fetch_one(&self.writer)
+        .fetch_one(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(RunId(id))
     }
 
@@ -68,7 +70,9 @@ impl Ledger {
         for (_, count) in end.counters.named() {
             query = query.bind(signed(count));
         }
-        query.bind(end.vanished.map(signed)).execute(&self.writer).await?;
+        let mut tx = self.write().await?;
+        query.bind(end.vanished.map(signed)).execute(&mut *tx).await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -80,6 +84,7 @@ impl Ledger {
         result: RunResult,
         message: &str,
     ) -> Result<(), LedgerError> {
+        let mut tx = self.write().await?;
         sqlx::query(
             "INSERT INTO run (job_id, epoch, cause, mode, started_at, finished_at, result, message) \
              SELECT job_id, ?2, ?3, 'incremental', ?4, ?4, ?5, ?6 FROM job WHERE name = ?1",
@@ -90,8 +95,9 @@ impl Ledger {
         .bind(self.now())
         .bind(result.as_str())
         .bind(message)
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(())
     }
 

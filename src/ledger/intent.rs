@@ -143,6 +143,7 @@ impl Ledger {
         intents: &[NewIntent],
         clock_ahead: Option<i64>,
     ) -> Result<(), LedgerError> {
+        self.sound().await?;
         let mut tx = self.write().await?;
         let rows: Vec<_> = intents.iter().map(Noted::of).collect();
         sqlx::query(
@@ -217,11 +218,13 @@ impl Ledger {
     /// Lets the records of `keys` be sent again although their intents stay: their rows were read back and still have
     /// the etag that was sent, so that of the lost requests and the next one only one can win.
     pub async fn release_intents(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
+        let mut tx = self.write().await?;
         sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
             .bind(job.0)
             .bind(json_list(keys.iter().copied()))
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -233,7 +236,7 @@ impl Ledger {
             .await?;
         let intent = |row: &SqliteRow| match read(row)? {
             Some(intent) => Ok(intent),
-            None => Err(LedgerError::Damaged { what: "intent", key: row.try_get("key")? }),
+            None => Err(LedgerError::Corrupt { table: "intent", key: row.try_get("key")? }),
         };
         rows.iter().map(intent).collect()
     }

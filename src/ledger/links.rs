@@ -73,7 +73,7 @@ impl Ledger {
         .await?;
         rows.into_iter()
             .map(|(key, bc_id, number, etag, state, draft, match_value, snapshot)| {
-                let damaged = || LedgerError::Damaged { what: "link", key: key.clone() };
+                let damaged = || LedgerError::Corrupt { table: "link", key: key.clone() };
                 let link = Link {
                     bc_id,
                     number,

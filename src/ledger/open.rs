@@ -1,15 +1,20 @@
-//! Opening and closing: the lock, the migrations, the pragmas.
+//! Opening and closing: the lock, the pragmas, the epoch.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::Migration;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
+use tracing::warn;
 
 use super::LedgerError;
+use super::copy::copy;
+use super::file::{self, Found, Identity};
+use super::migrate;
+use super::soundness::Soundness;
 use crate::clock::SharedClock;
 
 /// "bcsy" in ASCII: tells our files from other SQLite files.
@@ -29,11 +34,15 @@ pub struct OpenOptions {
 /// The open ledger. Cheap to share by reference; the process holds the only writing one.
 #[derive(Debug)]
 pub struct Ledger {
-    pub(super) writer: SqlitePool,
+    /// Used by [`Ledger::write`] only, so that nothing is written past the epoch.
+    writer: SqlitePool,
     pub(super) readers: SqlitePool,
     pub(super) clock: SharedClock,
     pub(super) options: OpenOptions,
     pub(super) epoch: i64,
+    soundness: Soundness,
+    /// Of the file that was opened.
+    identity: Option<Identity>,
     /// Held for the life of the ledger; the kernel frees it when the process dies.
     lock: Option<File>,
 }
@@ -41,29 +50,56 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the ledger for writing, making it when there is none, and marks runs of dead processes as interrupted.
     pub async fn open(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
+        Self::open_with(options, clock, migrate::migrations()).await
+    }
+
+    async fn open_with(
+        options: OpenOptions,
+        clock: SharedClock,
+        migrations: Vec<Migration>,
+    ) -> Result<Self, LedgerError> {
+        let path = options.path.as_path();
         // Looked at first, so that nothing is left beside a file that is not ours.
-        let known = inspect(&options.path).await?;
-        let lock = lock(&options.path)?;
-        let writer = pool(&options.path, 1, false).await?;
-        if !known {
-            restrict(&options.path);
+        let (found, version) = inspect(path, &migrations).await?;
+        let mut lock = file::lock(path)?;
+        if version.is_none() {
+            file::refuse_lost(path)?;
         }
-        migrator().run(&writer).await.map_err(|error| LedgerError::Unusable {
-            path: options.path.clone(),
-            cause: format!("its tables cannot be brought up to date: {error}"),
-        })?;
+        let writer = pool(path, 1, false).await?;
+        if found == Found::Nothing {
+            // Whoever cannot change the mode keeps the one that the umask gives.
+            let _ = file::restrict(path);
+        }
+        let soundness = Soundness::default();
+        if found == (Found::Database { unclean: true }) {
+            warn!(ledger = %path.display(), "the last process did not close the ledger; it is checked first");
+            soundness.ensure(&writer).await?;
+        }
+        migrate::migrate(&writer, path, version, migrations).await?;
+        file::leave_trace(&mut lock)
+            .map_err(|error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() })?;
         let epoch = next_epoch(&writer).await?;
-        let readers = pool(&options.path, 4, true).await?;
-        Ok(Self { writer, readers, clock, options, epoch, lock: Some(lock) })
+        let readers = pool(path, 4, true).await?;
+        let identity = Identity::of(path);
+        Ok(Self { writer, readers, clock, options, epoch, soundness, identity, lock: Some(lock) })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
     pub async fn open_read_only(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
-        if !inspect(&options.path).await? {
+        if inspect(&options.path, &migrate::migrations()).await?.1.is_none() {
             return Err(LedgerError::None { path: options.path });
         }
         let readers = pool(&options.path, 1, true).await?;
-        Ok(Self { writer: readers.clone(), readers, clock, options, epoch: 0, lock: None })
+        Ok(Self {
+            writer: readers.clone(),
+            readers,
+            clock,
+            options,
+            epoch: 0,
+            soundness: Soundness::default(),
+            identity: None,
+            lock: None,
+        })
     }
 
     /// Closes the file so that a reader without write permission can open it: no write-ahead log stays behind.
@@ -77,10 +113,35 @@ impl Ledger {
         self.writer.close().await;
     }
 
-    /// Begins a writing transaction. Immediate, because a reading one that turns into a writing one fails at once
-    /// when someone else writes, in spite of the busy time-out.
+    /// Begins a writing transaction. Refused when another process has opened the ledger for writing since, or the file
+    /// is no longer the one under its name: then nothing that is written here would be seen.
+    ///
+    /// Immediate, because a reading transaction that turns into a writing one fails at once when someone else writes, in
+    /// spite of the busy time-out.
     pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, LedgerError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        if Identity::of(&self.options.path) != self.identity {
+            return Err(LedgerError::Replaced { path: self.options.path.clone() });
+        }
+        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let epoch: i64 = sqlx::query_scalar("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'epoch'")
+            .fetch_one(&mut *tx)
+            .await?;
+        if epoch == self.epoch { Ok(tx) } else { Err(LedgerError::Fenced) }
+    }
+
+    /// Begins to check the file beside everything else. The first request that is noted waits for the result.
+    pub fn begin_check(&self) {
+        self.soundness.begin(&self.readers);
+    }
+
+    /// Waits until the file is known to be sound.
+    pub(super) async fn sound(&self) -> Result<(), LedgerError> {
+        self.soundness.ensure(&self.readers).await
+    }
+
+    /// Writes a copy of the ledger as it is now to `to`, where nothing must be yet. Works beside a process that writes.
+    pub async fn copy_to(&self, to: &Path) -> Result<(), LedgerError> {
+        copy(&self.readers, to).await
     }
 
     /// The current time as the ledger writes it.
@@ -89,67 +150,31 @@ impl Ledger {
     }
 }
 
-fn migrator() -> Migrator {
-    let migration = |version, name: &'static str, sql: &'static str| {
-        Migration::new(version, name.into(), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
-    };
-    Migrator::with_migrations(vec![migration(1, "ledger", include_str!("../../migrations/0001_ledger.sql"))])
-}
-
-fn lock(path: &Path) -> Result<File, LedgerError> {
-    let beside = beside(path, "lock");
-    let unusable = |cause: std::io::Error| LedgerError::Unusable { path: path.to_owned(), cause: cause.to_string() };
-    let open = File::options().create(true).truncate(false).write(true).open(&beside);
-    let file = open.map_err(|error| match (error.kind(), path.parent()) {
-        (std::io::ErrorKind::NotFound, Some(folder)) => LedgerError::Unusable {
-            path: path.to_owned(),
-            cause: format!("there is no folder {}; make it, or change `path` in [ledger]", folder.display()),
-        },
-        (std::io::ErrorKind::PermissionDenied, Some(folder)) => LedgerError::Unusable {
-            path: path.to_owned(),
-            cause: format!("this user may not write to its folder {}", folder.display()),
-        },
-        _ => unusable(error),
-    })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::Busy { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
-    }
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// Whether the ledger exists; an error when the file is something else. An empty file counts as none.
-async fn inspect(path: &Path) -> Result<bool, LedgerError> {
-    let unusable = |cause: String| LedgerError::Unusable { path: path.to_owned(), cause };
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(unusable(error.to_string())),
-        Ok(meta) if meta.is_dir() => {
-            return Err(unusable("it is a folder; `path` in [ledger] names a file".to_owned()));
-        }
-        Ok(meta) if meta.len() == 0 => return Ok(false),
-        Ok(_) => {}
+/// What lies under the ledger's name, and the version of its tables when it is a ledger; an error when it is something
+/// else or was made by a newer program. An empty database counts as none: a first run was killed at its very beginning.
+async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option<i64>), LedgerError> {
+    let found = file::look(path)?;
+    if found == Found::Nothing {
+        return Ok((found, None));
     }
     let foreign = |found: String| LedgerError::Foreign { path: path.to_owned(), found };
-    let pool = pool(path, 1, true).await.map_err(|error| match error {
-        LedgerError::Sqlite(sqlx::Error::Database(refusal)) => foreign(refusal.message().to_owned()),
-        other => other,
-    })?;
-    let application: Result<i64, _> = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await;
+    let pool = pool(path, 1, true).await?;
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await?;
+    let version = if application == APPLICATION_ID {
+        let version = migrate::version(&pool).await?;
+        migrate::refuse_newer(path, version.unwrap_or_default(), migrations)?;
+        version
+    } else {
+        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name <> '_sqlx_migrations'")
+            .fetch_one(&pool)
+            .await?;
+        if application != 0 || tables > 0 {
+            return Err(foreign(format!("a SQLite file with application id {application}")));
+        }
+        None
+    };
     pool.close().await;
-    match application {
-        Ok(APPLICATION_ID) => Ok(true),
-        Ok(other) => Err(foreign(format!("a SQLite file with application id {other}"))),
-        Err(sqlx::Error::Database(refusal)) => Err(foreign(refusal.message().to_owned())),
-        Err(error) => Err(error.into()),
-    }
+    Ok((found, version))
 }
 
 async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
@@ -175,12 +200,6 @@ async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePo
     })
 }
 
-/// A new ledger is readable by its group, so that operators can look, and by nobody else.
-fn restrict(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640));
-}
-
 async fn next_epoch(writer: &SqlitePool) -> Result<i64, LedgerError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
     let epoch: i64 = sqlx::query_scalar(
@@ -196,4 +215,44 @@ async fn next_epoch(writer: &SqlitePool) -> Result<i64, LedgerError> {
     .await?;
     tx.commit().await?;
     Ok(epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::migrate::MigrationType;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn a_copy_is_kept_before_the_tables_change_and_a_newer_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let options = OpenOptions { path: path.clone(), store_values: true, redact: Vec::new() };
+        let clock: SharedClock = std::sync::Arc::new(SystemClock);
+        Ledger::open(options.clone(), clock.clone()).await.unwrap().close().await;
+
+        let newer = || {
+            let sql = sqlx::SqlStr::from_static("CREATE TABLE more (one TEXT) STRICT");
+            let mut migrations = migrate::migrations();
+            migrations.push(Migration::new(9, "more".into(), MigrationType::Simple, sql, false));
+            migrations
+        };
+        let ledger = Ledger::open_with(options.clone(), clock.clone(), newer()).await.unwrap();
+        assert_eq!(migrate::version(&ledger.readers).await.unwrap(), Some(9));
+        ledger.close().await;
+        let before = std::fs::read(&path).unwrap();
+        for refused in [
+            Ledger::open(options.clone(), clock.clone()).await.unwrap_err(),
+            Ledger::open_read_only(options.clone(), clock.clone()).await.unwrap_err(),
+        ] {
+            assert!(matches!(refused, LedgerError::Newer { found: 9, known: 1, .. }), "{refused}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+
+        let kept = file::beside(&path, ".before-9");
+        let copy = OpenOptions { path: kept.clone(), ..options };
+        assert_eq!(inspect(&kept, &migrate::migrations()).await.unwrap().1, Some(1));
+        Ledger::open_with(copy, clock, newer()).await.unwrap().close().await;
+    }
 }

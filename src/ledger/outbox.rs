@@ -116,7 +116,7 @@ impl Ledger {
             .await?;
         let due = |row: &SqliteRow| match read(row)? {
             Some(due) => Ok(due),
-            None => Err(LedgerError::Damaged { what: "outbox row", key: row.try_get("key")? }),
+            None => Err(LedgerError::Corrupt { table: "outbox", key: row.try_get("key")? }),
         };
         rows.iter().map(due).collect()
     }

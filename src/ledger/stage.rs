@@ -98,13 +98,15 @@ impl Ledger {
 
     /// Notes the end of a read: the mapping it was made with, and its time when it was complete.
     pub async fn read_ended(&self, job: JobId, mapping: Fingerprint, complete: bool) -> Result<(), LedgerError> {
+        let mut tx = self.write().await?;
         sqlx::query("UPDATE job SET mapping = ?2, full_at = CASE WHEN ?3 THEN ?4 ELSE full_at END WHERE job_id = ?1")
             .bind(job.0)
             .bind(mapping.as_bytes().as_slice())
             .bind(complete)
             .bind(self.now())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(())
     }
 }
@@ -210,7 +212,7 @@ impl Stage<'_> {
             .map(|(key, draft, match_value, in_flight, queued)| {
                 let print = |bytes: Vec<u8>| {
                     Fingerprint::from_bytes(&bytes)
-                        .ok_or_else(|| LedgerError::Damaged { what: "fingerprint", key: key.clone() })
+                        .ok_or_else(|| LedgerError::Corrupt { table: "outbox", key: key.clone() })
                 };
                 let linked = draft.map(print).transpose()?.map(|draft| (draft, match_value));
                 let known = Known { linked, in_flight, queued: queued.map(print).transpose()? };

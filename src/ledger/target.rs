@@ -66,6 +66,7 @@ impl Ledger {
                 });
             }
         } else {
+            let mut tx = self.write().await?;
             sqlx::query(
                 "INSERT INTO target (name, tenant, environment, company_id, company_name, local_currency, bound_at) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -77,12 +78,13 @@ impl Ledger {
             .bind(&binding.company_name)
             .bind(&binding.local_currency)
             .bind(self.now())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+            tx.commit().await?;
         }
         let id = sqlx::query_scalar("SELECT target_id FROM target WHERE name = ?1")
             .bind(&binding.name)
-            .fetch_one(&self.writer)
+            .fetch_one(&self.readers)
             .await?;
         Ok(TargetId(id))
     }
@@ -96,6 +98,7 @@ impl Ledger {
         entity: &str,
         mapping: Fingerprint,
     ) -> Result<JobRow, LedgerError> {
+        let mut tx = self.write().await?;
         sqlx::query(
             "INSERT INTO job (name, target_id, entity, mapping) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (name) DO NOTHING",
@@ -104,22 +107,23 @@ impl Ledger {
         .bind(target.0)
         .bind(entity)
         .bind(mapping.as_bytes().as_slice())
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         let (id, bound_target, bound_entity, cursor, known): (i64, i64, String, Option<String>, Vec<u8>) =
             sqlx::query_as("SELECT job_id, target_id, entity, cursor, mapping FROM job WHERE name = ?1")
                 .bind(name)
-                .fetch_one(&self.writer)
+                .fetch_one(&self.readers)
                 .await?;
         if bound_target != target.0 || bound_entity != entity {
             let target_name = sqlx::query_scalar("SELECT name FROM target WHERE target_id = ?1")
                 .bind(bound_target)
-                .fetch_one(&self.writer)
+                .fetch_one(&self.readers)
                 .await?;
             return Err(LedgerError::OtherRows { name: name.to_owned(), entity: bound_entity, target: target_name });
         }
         let known = Fingerprint::from_bytes(&known)
-            .ok_or_else(|| LedgerError::Damaged { what: "mapping", key: name.to_owned() })?;
+            .ok_or_else(|| LedgerError::Corrupt { table: "job", key: name.to_owned() })?;
         Ok(JobRow { id: JobId(id), cursor, mapping: known })
     }
 

@@ -56,9 +56,9 @@ impl SyncError {
     #[must_use]
     pub fn result(&self) -> RunResult {
         match self {
-            Self::Source(SourceError::Unreachable { .. } | SourceError::Interrupted { .. }) | Self::TimedOut { .. } => {
-                RunResult::Failed
-            }
+            Self::Source(SourceError::Unreachable { .. } | SourceError::Interrupted { .. })
+            | Self::TimedOut { .. }
+            | Self::Ledger(LedgerError::Locked) => RunResult::Failed,
             Self::Source(_) | Self::Record(_) | Self::Mapping { .. } | Self::Ledger(_) => RunResult::Refused,
             Self::Bc(Failure::Cancelled) => RunResult::Interrupted,
             Self::Bc(failure) if failure.is_denied() => RunResult::Denied,

@@ -614,7 +614,7 @@ async fn a_ledger_that_cannot_be_used_is_named_and_left_as_it_is() {
     for (name, told) in [
         ("", "it is a folder; `path` in [ledger] names a file"),
         ("/crm.db", "is not a bcsync ledger (a SQLite file with application id 0)"),
-        ("/notes.txt", "is not a bcsync ledger (file is not a database)"),
+        ("/notes.txt", "is not a bcsync ledger (no SQLite file)"),
         ("/nowhere/ledger.db", "there is no folder "),
     ] {
         scene.configure(&changed("/ledger.db", name));

@@ -489,7 +489,9 @@ impl TestBed {
 
     /// Deletes the ledger.
     pub(crate) fn forget_everything(&self) {
-        fs::remove_file(self.folder.path().join("ledger.db")).unwrap();
+        for name in ["ledger.db", "ledger.db.lock"] {
+            fs::remove_file(self.folder.path().join(name)).unwrap();
+        }
     }
 
     /// Arms a fault that strikes the next write of `method` to `set`, once.
