@@ -125,10 +125,7 @@ fn spec(app: &App<'_>, job: &Job, mapping: Arc<Mapping>) -> Result<JobSpec, Stri
             .map(|check| CheckTotal { property: check.value.property.value.clone(), tolerance: check.value.tolerance }),
         timezone: job.timezone,
         retry: policy(&job.retry),
-        patience: Patience {
-            waiting_for: job.retry.waiting_for,
-            retry_quarantined: job.retry.retry_quarantined,
-        },
+        patience: Patience { waiting_for: job.retry.waiting_for, retry_quarantined: job.retry.retry_quarantined },
         timeout: job.timeout,
     })
 }

@@ -33,13 +33,15 @@ impl Ledger {
         after: Duration,
     ) -> Result<(), LedgerError> {
         let until = TimeDelta::from_std(after).ok().and_then(|after| self.clock.now().checked_add_signed(after));
+        let mut tx = self.write().await?;
         sqlx::query("UPDATE outbox SET retry_at = ?4 WHERE job_id = ?1 AND error = ?2 AND retry_at <= ?3")
             .bind(job.0)
             .bind(error)
             .bind(clock::iso(as_of))
             .bind(until.map(clock::iso))
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(())
     }
 
