@@ -210,7 +210,9 @@ impl Applier<'_> {
                 round.again(&write.key, Again::Later);
                 Followup::NotDone
             }
-            ErrorClass::Stale if round.again(&write.key, Again::Now) <= QUICK_TRIES => {
+            // Somebody edits the row all the time: that is no fault of the record's, however often it happens.
+            ErrorClass::Stale => {
+                round.again(&write.key, Again::Now);
                 round.note_mut(&write.key).refresh = true;
                 Followup::NotDone
             }
@@ -233,11 +235,9 @@ impl Applier<'_> {
                 round.again(&write.key, Again::Later);
                 Followup::Denied
             }
-            ErrorClass::Rejected
-            | ErrorClass::Stale
-            | ErrorClass::Exists
-            | ErrorClass::Gone
-            | ErrorClass::Undiagnosed => settle(RecordState::Quarantined),
+            ErrorClass::Rejected | ErrorClass::Exists | ErrorClass::Gone | ErrorClass::Undiagnosed => {
+                settle(RecordState::Quarantined)
+            }
         }
     }
 

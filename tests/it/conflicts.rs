@@ -1,9 +1,9 @@
 //! Source and Business Central change the same row: who wins, and what is told of it.
 
-use bcsync::simulator::FaultKind;
+use bcsync::simulator::{Fault, FaultKind};
 use serde_json::{Map, Value, json};
 
-use crate::bed::{TestBed, bed};
+use crate::bed::{TestBed, bed, writes};
 
 /// A customer whose e-mail address a person and the source have changed.
 async fn both_change_it(bed: &mut TestBed, policy: &str) {
@@ -121,6 +121,23 @@ async fn an_edit_in_the_last_moment_is_seen() {
         bed.strike("PATCH", "customers", FaultKind::PersonEdit { changes });
         bed.run().await.exits(1).did("customers", "1 staged, 1 conflict");
         assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_edited_all_the_time_is_written_in_a_later_pass() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.crm("UPDATE account SET email = 'source@c1.example'").await;
+        let changes: Map<String, Value> = [("phoneNumber".to_owned(), json!("555 0100"))].into_iter().collect();
+        let edit = Fault::once(FaultKind::PersonEdit { changes }, writes("PATCH", "customers"));
+        bed.simulator.inject(Fault { every: Some(1), times: None, ..edit });
+        bed.run().await.exits(0).did("customers", "1 staged, 1 pending");
+        bed.simulator.clear_faults();
+        bed.run().await.exits(0).did("customers", "1 queued, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "source@c1.example");
     })
     .await;
 }
