@@ -14,6 +14,7 @@ mod faults;
 mod history;
 mod ledger_opening;
 mod links;
+mod manual;
 mod orders;
 mod outbox;
 mod real_data;
