@@ -13,6 +13,7 @@ Exit codes:
     1  done, but some records need a person: quarantined or in conflict
     2  wrong usage
     3  not done: the source or Business Central could not be reached or gave up
+    4  held by the brake: nothing changes until `bcsync approve`
    75  another process holds the ledger
    77  denied: credentials, consent or permissions
    78  configuration or ledger must be put right by a person
@@ -57,6 +58,8 @@ pub(super) enum Command {
     Status(Status),
     /// Show the passes made, what changed, what failed or what is pending
     History(History),
+    /// Let the next run of a job do what the brake holds of it: that much, and no more
+    Approve(Approve),
     /// Let the next pass try again what is quarantined, waiting or locked
     Retry(Retry),
     /// Import or export which record is which row in Business Central
@@ -109,6 +112,14 @@ pub(super) struct History {
     /// Rows at most
     #[arg(long, default_value_t = 20, value_name = "ROWS")]
     pub(super) limit: u32,
+}
+
+/// `approve`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Approve {
+    /// The job; `bcsync run JOB` applies it afterwards
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
 }
 
 /// `retry`.

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr. The exit codes are part of the interface, see `exit`.
 
+mod approve;
 mod args;
 mod check;
 mod completions;
@@ -52,6 +53,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Status(ref command) => view::status(global, command).await,
         Command::History(ref command) => view::history(global, command).await,
         Command::Retry(ref command) => retry::retry(global, command).await,
+        Command::Approve(ref command) => approve::approve(global, command).await,
         Command::Links(ref command) => links::links(global, command).await,
         Command::Simulate(ref command) => simulate::simulate(global, command).await,
         Command::Demo(ref command) => demo::demo(global, command).await,

@@ -42,7 +42,7 @@ pub(super) async fn retry(global: &Global, command: &Retry) -> Result<Exit, Fail
 impl From<OpsError> for Failed {
     fn from(error: OpsError) -> Self {
         let exit = match &error {
-            OpsError::NoJob(_) | OpsError::Record { .. } => Exit::Usage,
+            OpsError::NoJob(_) | OpsError::NotHeld(_) | OpsError::Record { .. } => Exit::Usage,
             OpsError::Ledger(_) => Exit::Configuration,
         };
         Self::new(exit, error.to_string())

@@ -7,6 +7,7 @@
 mod copy;
 mod error;
 mod file;
+mod held;
 mod history;
 mod intent;
 mod links;
@@ -24,6 +25,7 @@ mod views;
 mod withdraw;
 
 pub use error::LedgerError;
+pub use held::HeldPlan;
 pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bed;
+mod brake;
 mod chaos;
 mod cli;
 mod conflicts;
