@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
 
-const EXIT_CODES: &str = "\
+/// What the exit codes mean, as `--help` and the manual page show it.
+pub(super) const EXIT_CODES: &str = "\
 Exit codes:
     0  done; every record is synced, unchanged, filtered, closed, locked, pending or waiting
     1  done, but some records need a person: quarantined or in conflict
@@ -67,6 +69,10 @@ pub(super) enum Command {
     Simulate(Simulate),
     /// Show the whole thing at work, with a simulator and a CRM made up for it; takes seconds and needs nothing
     Demo(Demo),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man,
 }
 
 /// `run`.
@@ -191,4 +197,12 @@ pub(super) struct Demo {
     /// Folder to make and leave behind [default: a new one in the folder for temporary files]
     #[arg(long, value_name = "FOLDER")]
     pub(super) dir: Option<PathBuf>,
+}
+
+/// `completions`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Completions {
+    /// Shell to complete for
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
 }

@@ -5,11 +5,13 @@
 mod approve;
 mod args;
 mod check;
+mod completions;
 mod demo;
 mod exit;
 mod interrupt;
 mod links;
 mod logging;
+mod man;
 mod outside;
 mod retry;
 mod run;
@@ -55,5 +57,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Links(ref command) => links::links(global, command).await,
         Command::Simulate(ref command) => simulate::simulate(global, command).await,
         Command::Demo(ref command) => demo::demo(global, command).await,
+        Command::Completions(ref command) => completions::completions(command),
+        Command::Man => man::man(),
     }
 }

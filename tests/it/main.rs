@@ -16,6 +16,7 @@ mod history;
 mod ledger_opening;
 mod links;
 mod malformed;
+mod manual;
 mod network;
 mod orders;
 mod outbox;
