@@ -1,5 +1,6 @@
 //! One write for one record, ready to be sent.
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::bc::Operation;
@@ -27,6 +28,8 @@ pub(super) struct Write {
     pub(super) match_value: Option<String>,
     /// The total that must come out.
     pub(super) total: Option<Value>,
+    /// Since when something that the record refers to has been missing.
+    pub(super) waiting_since: Option<DateTime<Utc>>,
     /// What is sent.
     pub(super) what: What,
     /// What the link will hold once BC has done it. `answered` comes with the answer; until then it is what BC holds
@@ -87,6 +90,7 @@ impl Write {
             draft: row.draft.fingerprint(),
             match_value: row.match_value.clone(),
             total: row.draft.total.clone(),
+            waiting_since: row.waiting_since,
             what,
             snapshot,
             fields,

@@ -59,6 +59,7 @@ impl Applier<'_> {
         }
         let total = |key: &str| writes.iter().find(|write| write.key == key)?.total.clone();
         self.check_totals(total, &mut settlements).await?;
+        self.tell_once(round, &mut settlements);
         self.settle(run, round, settlements).await?;
         if !not_done.is_empty() {
             self.ledger.drop_refused(self.job.id, &not_done, false).await?;
@@ -192,14 +193,8 @@ impl Applier<'_> {
     /// What follows from BC's refusal of one operation.
     fn refusal(&self, write: &Write, refusal: &BcError, round: &Mutex<Round>) -> Followup {
         let mut round = lock(round);
-        let settle = |state| {
-            Followup::Settle(Box::new(Settlement::left(
-                &write.key,
-                write.fingerprint,
-                state,
-                reason_of(refusal, write.snapshot.values()),
-            )))
-        };
+        let reason = || reason_of(refusal, write.snapshot.values());
+        let left = |state| Settlement::left(&write.key, write.fingerprint, state, reason());
         match refusal.class {
             ErrorClass::Open => {
                 warn!(job = %self.job.name, record = %write.key, status = refusal.status, "the outcome is open");
@@ -223,12 +218,14 @@ impl Applier<'_> {
             }
             ErrorClass::Undiagnosed if round.again(&write.key, Again::Later) < self.retry.attempts => Followup::NotDone,
             ErrorClass::Locked => {
-                let reason = reason_of(refusal, write.snapshot.values());
-                let mut locked = Settlement::left(&write.key, write.fingerprint, RecordState::Locked, reason);
+                let mut locked = left(RecordState::Locked);
                 locked.next.retry_after = Some(self.retry.initial);
                 Followup::Settle(Box::new(locked))
             }
-            ErrorClass::MissingRelation => settle(RecordState::Waiting),
+            ErrorClass::MissingRelation => {
+                let waiting = self.waiting(&write.key, write.fingerprint, write.waiting_since, reason());
+                Followup::Settle(Box::new(waiting))
+            }
             ErrorClass::Denied => {
                 round.again(&write.key, Again::Later);
                 Followup::Denied
@@ -237,7 +234,7 @@ impl Applier<'_> {
             | ErrorClass::Stale
             | ErrorClass::Exists
             | ErrorClass::Gone
-            | ErrorClass::Undiagnosed => settle(RecordState::Quarantined),
+            | ErrorClass::Undiagnosed => Followup::Settle(Box::new(left(RecordState::Quarantined))),
         }
     }
 

@@ -11,7 +11,7 @@ use super::compare::{self, ThreeWay};
 use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{KEPT, UNCLEAR_LINES, reason_of, waits_for};
+use super::reasons::{KEPT, NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
@@ -44,9 +44,8 @@ impl Applier<'_> {
                     candidates.push(Candidate { row, resolved, link, note });
                 }
                 Err(missing) => {
-                    let reason = Reason::new(waits_for(&missing));
-                    let waiting = Settlement::left(&row.key, row.fingerprint, RecordState::Waiting, reason);
-                    prepared.push(Prepared::Settled(Box::new(waiting)));
+                    let waits = self.waits(&row, Reason::new(waits_for(&missing)));
+                    prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
                 }
             }
         }
@@ -140,7 +139,7 @@ impl Applier<'_> {
         let reason = reason_of(refusal, wanted.values());
         let state = match refusal.class {
             ErrorClass::Locked => return self.locked(row, reason),
-            ErrorClass::MissingRelation => RecordState::Waiting,
+            ErrorClass::MissingRelation => return self.waiting(&row.key, row.fingerprint, row.waiting_since, reason),
             ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => {
                 RecordState::Pending
             }
@@ -251,10 +250,11 @@ impl Applier<'_> {
         for (candidate, sought) in unlinked.into_iter().zip(sought) {
             let next = match found.remove(&candidate.row.key) {
                 None => continue,
-                Some(Found::Absent(_)) if self.job.mode == Mode::UpdateOnly => candidate.left(
-                    RecordState::Waiting,
-                    "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches",
-                ),
+                Some(Found::Absent(_)) if self.job.mode == Mode::UpdateOnly => {
+                    let waits = self.waits(&candidate.row, Reason::new(NO_ROW));
+                    prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
+                    continue;
+                }
                 Some(Found::Absent(since)) => create(&candidate, since, sought),
                 Some(Found::One(row)) => self.found(&candidate, &row).await?,
                 Some(Found::Posted(invoice)) => {

@@ -8,6 +8,10 @@ use crate::model::{Reference, Value};
 /// Why nothing was sent although BC does not hold what the source has.
 pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
 
+/// Why nothing was sent by a job that makes no rows.
+pub(super) const NO_ROW: &str =
+    "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches";
+
 /// Why nothing was sent to a document.
 pub(super) const UNCLEAR_LINES: &str = "Business Central has made the lines of this document anew, and they cannot be \
                                         told from lines of other people; make its lines as in the source, delete it \

@@ -92,6 +92,7 @@ impl Applier<'_> {
                 }
             }
             self.check_totals(|key| totals.get(key).cloned(), &mut settlements).await?;
+            self.tell_once(round, &mut settlements);
             self.settle(run, round, settlements).await?;
         }
         if !gathered.is_empty() {

@@ -53,6 +53,8 @@ pub enum History {
     Always,
     /// Only when state or reason of the record changed by it.
     WhenChanged,
+    /// No: it is told of another record.
+    Never,
 }
 
 /// The new content of a link.
@@ -202,7 +204,11 @@ impl Ledger {
         }
         let told: Vec<_> = settlements
             .iter()
-            .filter(|settled| settled.history == History::Always || changed.contains(settled.key.as_str()))
+            .filter(|settled| match settled.history {
+                History::Always => true,
+                History::WhenChanged => changed.contains(settled.key.as_str()),
+                History::Never => false,
+            })
             .collect();
         self.write_changes(&mut tx, job, run, &told, &now).await?;
         crate::fault!("settle: before commit");

@@ -22,3 +22,4 @@ mod scene;
 mod simulator;
 mod source;
 mod timeout;
+mod waiting;
