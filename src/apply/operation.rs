@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
-use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Value, Values};
+use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Take, Value, Values};
 
 /// What becomes of a row of the outbox.
 pub(super) enum Prepared {
@@ -28,6 +28,8 @@ pub(super) struct Write {
     pub(super) match_value: Option<String>,
     /// The total that must come out.
     pub(super) total: Option<Value>,
+    /// Who is right, as a person decided.
+    pub(super) decided: Option<Take>,
     /// Since when something that the record refers to has been missing.
     pub(super) waiting_since: Option<DateTime<Utc>>,
     /// What is sent.
@@ -89,7 +91,8 @@ impl Write {
             fingerprint: row.fingerprint,
             draft: row.draft.fingerprint(),
             match_value: row.match_value.clone(),
-            total: row.draft.total.clone(),
+            total: row.total().cloned(),
+            decided: row.decision,
             waiting_since: row.waiting_since,
             what,
             snapshot,

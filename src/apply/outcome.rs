@@ -9,9 +9,10 @@ use super::Applier;
 use super::compare;
 use super::error::ApplyError;
 use super::operation::{What, Write};
-use super::reasons::reason_of;
+use super::reasons::{decided, reason_of};
 use super::recreated::{self, Lines};
 use super::round::{Again, Note, QUICK_TRIES, Round, lock};
+use super::waiting::tell_once;
 use crate::bc::{BcError, Failure, Part, Row, Sent};
 use crate::ledger::{FieldChange, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{ErrorClass, Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
@@ -59,7 +60,7 @@ impl Applier<'_> {
         }
         let total = |key: &str| writes.iter().find(|write| write.key == key)?.total.clone();
         self.check_totals(total, &mut settlements).await?;
-        self.tell_once(round, &mut settlements);
+        tell_once(round, &mut settlements);
         self.settle(run, round, settlements).await?;
         if !not_done.is_empty() {
             self.ledger.drop_refused(self.job.id, &not_done, false).await?;
@@ -151,7 +152,7 @@ impl Applier<'_> {
         let link = self.link_update(row, &write.snapshot, write.draft, write.match_value.clone(), recreated);
         let link = SettledLink::Current(link);
         let settlement = Settlement::done(&write.key, write.fingerprint, write.success(), link);
-        Settlement { fields: write.fields.clone(), ..settlement }
+        Settlement { reason: write.decided.map(decided), fields: write.fields.clone(), ..settlement }
     }
 
     /// The link to `row` after it was made to hold `snapshot`. `recreated` are the sequences that all its lines had
@@ -268,8 +269,10 @@ impl Applier<'_> {
         if difference > check.tolerance {
             settlement.outcome = Outcome::Left(RecordState::Conflict);
             settlement.reason = Some(Reason::new(format!(
-                "{} is off by {difference} from the source's total (tolerance {}); the document stays as written",
-                check.property, check.tolerance
+                "{} is {held} in Business Central and {wanted} in the source: off by {difference} (tolerance {}). The \
+                 document stays as written; put the source right, or accept the total with `bcsync resolve {} {} \
+                 --take bc`",
+                check.property, check.tolerance, self.job.name, settlement.key
             )));
             settlement.fields.push(FieldChange {
                 property: check.property.clone(),

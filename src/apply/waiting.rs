@@ -52,17 +52,6 @@ impl Applier<'_> {
         settlement
     }
 
-    /// Lets the history tell once what several of `settlements` wait for.
-    pub(super) fn tell_once(&self, round: &Mutex<Round>, settlements: &mut [Settlement]) {
-        let mut round = lock(round);
-        for settlement in settlements.iter_mut().filter(|settlement| settlement.next.waits) {
-            let Some(reason) = &settlement.reason else { continue };
-            if !round.waits_too(&reason.text) {
-                settlement.history = History::Never;
-            }
-        }
-    }
-
     /// Logs what records of this run wait for.
     pub(super) fn log_waiting(&self, round: &Round) {
         for (reason, records) in round.waited_for().take(NAMED) {
@@ -71,6 +60,17 @@ impl Applier<'_> {
         let more = round.waited_for().count().saturating_sub(NAMED);
         if more > 0 {
             info!(job = %self.job.name, reasons = more, "more records wait: `bcsync history --pending` names them");
+        }
+    }
+}
+
+/// Lets the history tell once what several of `settlements` wait for.
+pub(super) fn tell_once(round: &Mutex<Round>, settlements: &mut [Settlement]) {
+    let mut round = lock(round);
+    for settlement in settlements.iter_mut().filter(|settlement| settlement.next.waits) {
+        let Some(reason) = &settlement.reason else { continue };
+        if !round.waits_too(&reason.text) {
+            settlement.history = History::Never;
         }
     }
 }

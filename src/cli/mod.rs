@@ -10,6 +10,7 @@ mod interrupt;
 mod links;
 mod logging;
 mod outside;
+mod resolve;
 mod retry;
 mod run;
 mod simulate;
@@ -50,6 +51,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Status(ref command) => view::status(global, command).await,
         Command::History(ref command) => view::history(global, command).await,
         Command::Retry(ref command) => retry::retry(global, command).await,
+        Command::Resolve(ref command) => resolve::resolve(global, command).await,
         Command::Links(ref command) => links::links(global, command).await,
         Command::Simulate(ref command) => simulate::simulate(global, command).await,
         Command::Demo(ref command) => demo::demo(global, command).await,

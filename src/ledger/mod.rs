@@ -5,6 +5,7 @@
 //! The tables are described where they are created, in `migrations/`.
 
 mod copy;
+mod decision;
 mod error;
 mod file;
 mod history;
@@ -23,13 +24,13 @@ mod target;
 mod views;
 mod withdraw;
 
+pub use decision::Decided;
 pub use error::LedgerError;
 pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
-pub use retry::Retried;
 pub use settle::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;

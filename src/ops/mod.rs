@@ -1,7 +1,9 @@
 //! What operators do beside a pass: it changes the ledger, and the next pass acts on it.
 
+mod resolve;
 mod retry;
 
+pub use resolve::resolve;
 pub use retry::retry;
 
 use crate::ledger::LedgerError;
