@@ -132,7 +132,7 @@ CREATE TABLE run (
     mode         TEXT NOT NULL CHECK (mode IN ('full', 'incremental')),
     started_at   TEXT NOT NULL,
     finished_at  TEXT,
-    result       TEXT NOT NULL CHECK (result IN ('running', 'done', 'attention', 'failed', 'denied', 'refused', 'interrupted')),
+    result       TEXT NOT NULL CHECK (result IN ('running', 'done', 'attention', 'held', 'failed', 'denied', 'refused', 'interrupted')),
     message      TEXT,              -- why it did not end as done
     null_cursors INTEGER NOT NULL DEFAULT 0,  -- records whose cursor column is null: only full reads see them
     missing      INTEGER,           -- linked records that a complete full read did not find
@@ -158,6 +158,18 @@ CREATE TABLE run (
     quarantined  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX run_by_job ON run (job_id, run_id);
+
+-- What the brake held at the last run of a job, until a run goes ahead. `bcsync approve` makes its counts a ceiling.
+CREATE TABLE held_plan (
+    job_id      INTEGER PRIMARY KEY REFERENCES job,
+    run_id      INTEGER NOT NULL REFERENCES run,  -- the run that was held
+    plan        BLOB NOT NULL,     -- 128 bits over key, kind and content of everything that was to be done
+    creates     INTEGER NOT NULL,  -- rows to be made
+    updates     INTEGER NOT NULL,  -- rows to be changed
+    deletes     INTEGER NOT NULL,  -- rows to be deleted or blocked
+    closes      INTEGER NOT NULL,  -- links to be closed
+    approved_at TEXT               -- when a person approved it; null: not yet
+) STRICT;
 
 -- What a run did with one record.
 CREATE TABLE change (

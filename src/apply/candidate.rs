@@ -21,6 +21,11 @@ impl Candidate {
         Prepared::Settled(Box::new(Settlement { reason, ..settlement }))
     }
 
+    pub(super) fn gone(&self, link: SettledLink, reason: Reason) -> Prepared {
+        let settlement = Settlement::done(&self.row.key, self.row.fingerprint, Outcome::Closed, link);
+        Prepared::Gone(Box::new(Settlement { reason: Some(reason), ..settlement }))
+    }
+
     pub(super) fn left(&self, state: RecordState, reason: impl Into<String>) -> Prepared {
         let reason = Reason::new(reason);
         Prepared::Settled(Box::new(Settlement::left(&self.row.key, self.row.fingerprint, state, reason)))

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
-use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Take, Value, Values};
+use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Take, Value, Values};
 
 /// What becomes of a row of the outbox.
 pub(super) enum Prepared {
@@ -13,6 +13,19 @@ pub(super) enum Prepared {
     Write(Box<Write>),
     /// It is settled without sending anything.
     Settled(Box<Settlement>),
+    /// Business Central no longer has its row: its link is to be closed, unless that is so of too many.
+    Gone(Box<Settlement>),
+}
+
+impl Prepared {
+    /// What it is in a plan, with key and content of the record; `None` when nothing is to be done.
+    pub(super) fn step(&self) -> Option<(Step, &str, Fingerprint)> {
+        match self {
+            Self::Write(write) => Some((write.step(), &write.key, write.draft)),
+            Self::Gone(settlement) => Some((Step::Close, &settlement.key, settlement.fingerprint)),
+            Self::Settled(_) => None,
+        }
+    }
 }
 
 /// A record of the outbox with what its write needs.
@@ -118,6 +131,14 @@ impl Write {
             snapshot: self.snapshot.clone(),
             total: self.total.clone(),
             partial: matches!(self.what, What::Order { partial: true, .. }),
+        }
+    }
+
+    /// What it is in a plan.
+    fn step(&self) -> Step {
+        match &self.what {
+            What::Create { .. } => Step::Create,
+            What::Update { .. } | What::Order { .. } => Step::Update,
         }
     }
 

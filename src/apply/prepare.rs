@@ -138,7 +138,7 @@ impl Applier<'_> {
         } else {
             "Business Central no longer has this row; set `on_missing = \"recreate\"` to have it made again"
         };
-        candidate.settled(Outcome::Closed, SettledLink::Closed(update), Some(Reason::new(reason)))
+        candidate.gone(SettledLink::Closed(update), Reason::new(reason))
     }
 
     /// The settlement of a document whose transaction BC refused, once its row was found untouched.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+use super::closing::Closing;
 use crate::bc::BcError;
 use crate::ledger::OutboxRow;
 use crate::model::{Counters, Outcome, RecordState};
@@ -36,6 +37,8 @@ pub(super) struct Round {
     pub(super) open: HashSet<String>,
     /// Records that may be sent again under the same etag. Their intents outlive everything but an answer.
     pub(super) released: HashMap<String, Released>,
+    /// Links that are to be closed.
+    pub(super) closing: Closing,
     /// Errors that several records may have, with the one record that is tried first.
     probes: HashMap<String, Probe>,
     /// The errors by those records.
@@ -232,10 +235,27 @@ impl Round {
         any
     }
 
+    /// Gives up the run: of the records that are due nothing is sent. They are left in those states.
+    pub(super) fn hold(&mut self, left: Vec<(RecordState, u64)>) {
+        self.next.clear();
+        self.current.clear();
+        for (state, count) in left {
+            for _ in 0..count {
+                self.counters.count(Outcome::Left(state));
+            }
+        }
+    }
+
     /// How many records were taken up and are not settled.
     pub(super) fn unsettled(&self) -> u64 {
-        let keys: HashSet<&String> =
-            self.next.keys().chain(&self.current).chain(&self.open).chain(&self.given_up).collect();
+        let keys: HashSet<&String> = self
+            .next
+            .keys()
+            .chain(&self.current)
+            .chain(&self.open)
+            .chain(&self.given_up)
+            .chain(self.closing.keys())
+            .collect();
         keys.len() as u64
     }
 }

@@ -51,10 +51,6 @@ impl Applier<'_> {
         pace: &Mutex<Pace>,
         envelopes: mpsc::Sender<Vec<Write>>,
     ) -> Result<(), ApplyError> {
-        // A chunk's look-ups wait for a permit behind the writes that are ready to go. Only a chunk that feeds all lanes
-        // for longer than that keeps them from running dry.
-        let chunk = (self.outlet.lanes * self.job.batch_size).clamp(1, LARGEST_CHUNK);
-        let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
         let mut after = 0;
         let mut gathered: Vec<Write> = Vec::new();
         loop {
@@ -62,16 +58,17 @@ impl Applier<'_> {
                 return Err(Failure::Cancelled.into());
             }
             let as_of = lock(round).as_of;
-            let mut rows = self.ledger.due(self.job.id, after, chunk, as_of).await?;
+            let mut rows = self.ledger.due(self.job.id, after, self.chunk(), as_of).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
             rows.retain(|row| lock(round).takes(row));
             let totals: HashMap<_, _> =
                 rows.iter().filter_map(|row| Some((row.key.clone(), row.total().cloned()?))).collect();
-            let mut settlements = Vec::new();
+            let (mut settlements, mut closes) = (Vec::new(), Vec::new());
             for prepared in self.prepare(rows, round, lookups).await? {
                 match prepared {
                     Prepared::Settled(settlement) => settlements.push(with_open_intent(*settlement, &lock(round))),
+                    Prepared::Gone(settlement) => closes.push(*settlement),
                     Prepared::Write(write) => {
                         let alone = matches!(write.what, What::Order { .. });
                         let full = {
@@ -95,11 +92,19 @@ impl Applier<'_> {
             self.check_totals(|key| totals.get(key).cloned(), &mut settlements).await?;
             tell_once(round, &mut settlements);
             self.settle(run, round, settlements).await?;
+            self.gather_closes(run, round, closes).await?;
         }
         if !gathered.is_empty() {
             self.hand_over(&envelopes, round, &mut gathered).await;
         }
         Ok(())
+    }
+
+    /// How many rows of the outbox are prepared at once. Their look-ups wait for a permit behind the writes that are ready
+    /// to go: only a chunk that feeds all lanes for longer than that keeps them from running dry.
+    pub(super) fn chunk(&self) -> u32 {
+        let chunk = (self.outlet.lanes * self.job.batch_size).clamp(1, LARGEST_CHUNK);
+        u32::try_from(chunk).unwrap_or(u32::MAX)
     }
 
     /// Hands `gathered` over to be sent; `false` when nothing is sent any more.

@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::model::Take;
 
-const EXIT_CODES: &str = "\
+/// What the exit codes mean, as `--help` and the manual page show it.
+pub(super) const EXIT_CODES: &str = "\
 Exit codes:
     0  done; every record is synced, unchanged, filtered, closed, locked, pending or waiting
     1  done, but some records need a person: quarantined or in conflict
     2  wrong usage
     3  not done: the source or Business Central could not be reached or gave up
+    4  held by the brake: nothing changes until `bcsync approve`
    75  another process holds the ledger
    77  denied: credentials, consent or permissions
    78  configuration or ledger must be put right by a person
@@ -57,6 +60,8 @@ pub(super) enum Command {
     Status(Status),
     /// Show the passes made, what changed, what failed or what is pending
     History(History),
+    /// Let the next run of a job do what the brake holds of it: that much, and no more
+    Approve(Approve),
     /// Let the next pass try again what is quarantined, waiting or locked
     Retry(Retry),
     /// Say who is right about a record that somebody changed in Business Central
@@ -68,6 +73,10 @@ pub(super) enum Command {
     Simulate(Simulate),
     /// Show the whole thing at work, with a simulator and a CRM made up for it; takes seconds and needs nothing
     Demo(Demo),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man,
 }
 
 /// `run`.
@@ -107,6 +116,14 @@ pub(super) struct History {
     /// Rows at most
     #[arg(long, default_value_t = 20, value_name = "ROWS")]
     pub(super) limit: u32,
+}
+
+/// `approve`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Approve {
+    /// The job; `bcsync run JOB` applies it afterwards
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
 }
 
 /// `retry`.
@@ -217,4 +234,12 @@ pub(super) struct Demo {
     /// Folder to make and leave behind [default: a new one in the folder for temporary files]
     #[arg(long, value_name = "FOLDER")]
     pub(super) dir: Option<PathBuf>,
+}
+
+/// `completions`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Completions {
+    /// Shell to complete for
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
 }

@@ -49,7 +49,7 @@ fn tell(global: &Global, job: &str, retried: &Retried) -> std::io::Result<()> {
 impl From<OpsError> for Failed {
     fn from(error: OpsError) -> Self {
         let exit = match &error {
-            OpsError::NoJob(_) | OpsError::Record { .. } => Exit::Usage,
+            OpsError::NoJob(_) | OpsError::NotHeld(_) | OpsError::Record { .. } => Exit::Usage,
             OpsError::Ledger(_) => Exit::Configuration,
         };
         Self::new(exit, error.to_string())

@@ -8,6 +8,7 @@ mod copy;
 mod decision;
 mod error;
 mod file;
+mod held;
 mod history;
 mod intent;
 mod links;
@@ -26,6 +27,7 @@ mod withdraw;
 
 pub use decision::Decided;
 pub use error::LedgerError;
+pub use held::HeldPlan;
 pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};

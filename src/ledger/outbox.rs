@@ -14,7 +14,7 @@ pub struct OutboxRow {
     pub seq: i64,
     /// The record's key.
     pub key: String,
-    /// Pending, waiting, locked or quarantined.
+    /// Pending, waiting, held, locked or quarantined.
     pub state: RecordState,
     /// Over record and mapping.
     pub fingerprint: Fingerprint,
@@ -96,8 +96,8 @@ fn read(row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
 }
 
 /// Which rows are taken up at the time `?2`, unless their outcome is open.
-const DUE: &str = "NOT refused \
-    AND (retry_at <= ?2 OR (retry_at IS NULL AND state IN ('pending', 'waiting', 'locked'))) \
+pub(super) const DUE: &str = "NOT refused \
+    AND (retry_at <= ?2 OR (retry_at IS NULL AND state IN ('pending', 'waiting', 'held', 'locked'))) \
     AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key \
                     AND NOT intent.released)";
 

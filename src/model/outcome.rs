@@ -105,8 +105,8 @@ impl Outcome {
     }
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a run ended. Of several, a person must hear of the greatest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunResult {
     /// Everything is in order.
     Done,
@@ -114,6 +114,8 @@ pub enum RunResult {
     Attention,
     /// Source or BC could not be reached or gave up.
     Failed,
+    /// The brake held it: it would have changed more than it may.
+    Held,
     /// Credentials, consent or permissions.
     Denied,
     /// The source refuses the query, or the configuration does not fit.
@@ -129,6 +131,7 @@ impl RunResult {
         match self {
             Self::Done => "done",
             Self::Attention => "attention",
+            Self::Held => "held",
             Self::Failed => "failed",
             Self::Denied => "denied",
             Self::Refused => "refused",

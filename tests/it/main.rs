@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bed;
+mod brake;
 mod chaos;
 mod cli;
 mod conflicts;
@@ -14,6 +15,7 @@ mod faults;
 mod history;
 mod ledger_opening;
 mod links;
+mod manual;
 mod orders;
 mod outbox;
 mod real_data;
