@@ -1,6 +1,7 @@
 -- The ledger: what bcsync knows of every record, and what it did.
 -- This file is read by people too: each table and column says what it holds. Times are UTC, ISO 8601, and sort as text.
 -- Ask the views at the end rather than the tables; their names and columns stay.
+-- A checksum tells that a row was damaged on the disk. Who changes a column that it is over has to write it anew.
 
 PRAGMA application_id = 0x62637379;  -- "bcsy"
 
@@ -20,7 +21,8 @@ CREATE TABLE target (
     company_id     TEXT NOT NULL,         -- id in Business Central
     company_name   TEXT NOT NULL,         -- its name there, at first use
     local_currency TEXT NOT NULL,         -- currency code of the company; blank on documents
-    bound_at       TEXT NOT NULL          -- when it was first used
+    bound_at       TEXT NOT NULL,         -- when it was first used
+    checksum       BLOB NOT NULL          -- over name, tenant, environment, company_id and local_currency
 ) STRICT;
 
 -- The configured jobs that have run at least once.
@@ -30,6 +32,7 @@ CREATE TABLE job (
     target_id INTEGER NOT NULL REFERENCES target,
     entity    TEXT NOT NULL,         -- Business Central entity set
     cursor    TEXT,                  -- where the next incremental read begins; null: read everything
+    checksum  BLOB,                  -- over the cursor
     mapping   BLOB NOT NULL,         -- fingerprint of mapping and policies in force at the last read
     full_at   TEXT                   -- end of the last complete full read
 ) STRICT;
@@ -58,6 +61,7 @@ CREATE TABLE link_detail (
     snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
     linked_at   TEXT NOT NULL,
     written_at  TEXT NOT NULL,     -- last successful write or adoption
+    checksum    BLOB NOT NULL,     -- over all of the above but the times, and over the link's job and key
     UNIQUE (target_id, entity, bc_id)
 ) STRICT;
 
@@ -78,9 +82,12 @@ CREATE TABLE outbox (
     attempts       INTEGER NOT NULL DEFAULT 0,  -- sends that were answered with an error
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
+    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft and match_value
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
+-- Few rows, and nobody searches for them: the check of the file compares them, and finds a flipped bit.
+CREATE INDEX outbox_repeated ON outbox (seq) WHERE repeated;
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
 -- A record has several when requests under one etag were lost one after the other: at most one of them can win.
@@ -100,7 +107,8 @@ CREATE TABLE intent (
     run_id      INTEGER NOT NULL REFERENCES run,
     sent_at     TEXT NOT NULL,     -- our clock, right before sending; each attempt stamps it anew
     clock_ahead INTEGER,           -- milliseconds by which Business Central's clock was ahead of ours; null: unknown
-    released    INTEGER NOT NULL DEFAULT 0   -- 1: read back and found undone; the next write under the same etag decides which of them wins
+    released    INTEGER NOT NULL DEFAULT 0,  -- 1: read back and found undone; the next write under the same etag decides which of them wins
+    checksum    BLOB NOT NULL      -- over all of the above but run_id and released
 ) STRICT;
 CREATE INDEX intent_by_record ON intent (job_id, key);
 CREATE UNIQUE INDEX intent_on_its_way ON intent (job_id, key) WHERE NOT released;

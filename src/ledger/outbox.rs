@@ -1,5 +1,6 @@
 //! The outbox as apply reads it.
 
+use super::checksum::Checksum;
 use super::{JobId, Ledger, LedgerError};
 use crate::model::{Draft, Fingerprint, RecordState};
 
@@ -42,14 +43,26 @@ impl Reason {
     }
 }
 
-type Row = (i64, String, String, Vec<u8>, String, Option<String>, bool, i64);
+/// The checksum of a row; `fingerprint` in hexadecimal digits.
+pub(super) fn checksum(
+    job: JobId,
+    key: &str,
+    fingerprint: &str,
+    draft: Option<&str>,
+    match_value: Option<&str>,
+) -> Checksum {
+    let sum = Checksum::of_job("outbox", job).text(key).text(fingerprint);
+    sum.nullable(draft).nullable(match_value)
+}
+
+type Row = (i64, String, String, Vec<u8>, String, Option<String>, bool, i64, Vec<u8>);
 
 impl Ledger {
     /// At most `limit` rows of the job that can be sent, in order, behind `after`. Rows with an open outcome are left out.
     pub async fn due(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<OutboxRow>, LedgerError> {
         // NOT INDEXED: walking the rows in their order beats sorting all states of the index for every page.
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT seq, key, state, fingerprint, draft, match_value, repeated, attempts FROM outbox NOT INDEXED \
+            "SELECT seq, key, state, fingerprint, draft, match_value, repeated, attempts, checksum FROM outbox NOT INDEXED \
              WHERE seq > ?2 AND job_id = ?1 AND state IN ('pending', 'waiting', 'locked') AND draft IS NOT NULL \
              AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key \
              AND NOT intent.released) \
@@ -61,12 +74,15 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await?;
         rows.into_iter()
-            .map(|(seq, key, state, fingerprint, draft, match_value, repeated, attempts)| {
+            .map(|(seq, key, state, fingerprint, draft, match_value, repeated, attempts, stored)| {
                 let damaged = || LedgerError::Corrupt { table: "outbox", key: key.clone() };
+                let fingerprint = Fingerprint::from_bytes(&fingerprint).ok_or_else(&damaged)?;
+                checksum(job, &key, &fingerprint.to_string(), Some(&draft), match_value.as_deref())
+                    .verify(&stored, "outbox", &key)?;
                 Ok(OutboxRow {
                     seq,
                     state: RecordState::parse(&state).ok_or_else(&damaged)?,
-                    fingerprint: Fingerprint::from_bytes(&fingerprint).ok_or_else(&damaged)?,
+                    fingerprint,
                     draft: Draft::parse(&draft).map_err(|_| damaged())?,
                     match_value,
                     repeated,

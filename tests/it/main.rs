@@ -12,6 +12,7 @@ mod customers;
 mod databases;
 mod faults;
 mod history;
+mod ledger_flips;
 mod ledger_opening;
 mod links;
 mod orders;
