@@ -75,17 +75,24 @@ CREATE TABLE outbox (
     record         TEXT NOT NULL,     -- JSON: the source record itself
     draft          TEXT,              -- JSON: what Business Central is to hold; null when the mapping refused the record
     match_value    TEXT,              -- canonical value of match_on
+    refused        INTEGER NOT NULL DEFAULT 0,  -- 1: quarantined when it was read, so that nothing of it can be sent
     reason         TEXT,              -- why it is in this state, for people
     code           TEXT,              -- Business Central's error code
     correlation_id TEXT,              -- Business Central's correlation id, for its support
+    error          TEXT,              -- code and words without the record's own values: several records can have the same
+    retry_at       TEXT,              -- when it is taken up again by itself; null: pending and waiting ones in every run, others never
+    waiting_since  TEXT,              -- since when something that it refers to has been missing
+    decision       TEXT CHECK (decision IN ('source', 'bc')),  -- who is right, as a person decided after a conflict
+    seen_etag      TEXT,              -- of the row in conflict: a decision for the source holds as long as it stands
     repeated       INTEGER NOT NULL DEFAULT 0,  -- 1: an earlier create of ours may have happened
-    attempts       INTEGER NOT NULL DEFAULT 0,  -- sends that were answered with an error
+    attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
     checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft and match_value
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
+CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
 -- Few rows, and nobody searches for them: the check of the file compares them, and finds a flipped bit.
 CREATE INDEX outbox_repeated ON outbox (seq) WHERE repeated;
 
@@ -133,7 +140,7 @@ CREATE TABLE run (
     mode         TEXT NOT NULL CHECK (mode IN ('full', 'incremental')),
     started_at   TEXT NOT NULL,
     finished_at  TEXT,
-    result       TEXT NOT NULL CHECK (result IN ('running', 'done', 'attention', 'failed', 'denied', 'refused', 'interrupted')),
+    result       TEXT NOT NULL CHECK (result IN ('running', 'done', 'attention', 'held', 'failed', 'denied', 'refused', 'interrupted')),
     message      TEXT,              -- why it did not end as done
     null_cursors INTEGER NOT NULL DEFAULT 0,  -- records whose cursor column is null: only full reads see them
     missing      INTEGER,           -- linked records that a complete full read did not find
@@ -160,6 +167,18 @@ CREATE TABLE run (
 ) STRICT;
 CREATE INDEX run_by_job ON run (job_id, run_id);
 
+-- What the brake held at the last run of a job, until a run goes ahead. `bcsync approve` makes its counts a ceiling.
+CREATE TABLE held_plan (
+    job_id      INTEGER PRIMARY KEY REFERENCES job,
+    run_id      INTEGER NOT NULL REFERENCES run,  -- the run that was held
+    plan        BLOB NOT NULL,     -- 128 bits over key, kind and content of everything that was to be done
+    creates     INTEGER NOT NULL,  -- rows to be made
+    updates     INTEGER NOT NULL,  -- rows to be changed
+    deletes     INTEGER NOT NULL,  -- rows to be deleted or blocked
+    closes      INTEGER NOT NULL,  -- links to be closed
+    approved_at TEXT               -- when a person approved it; null: not yet
+) STRICT;
+
 -- What a run did with one record.
 CREATE TABLE change (
     change_id      INTEGER PRIMARY KEY,
@@ -181,8 +200,8 @@ CREATE INDEX change_by_record ON change (job_id, key);
 CREATE TABLE field_change (
     change_id INTEGER NOT NULL REFERENCES change ON DELETE CASCADE,
     property  TEXT NOT NULL,  -- a line's as lines[KEY].property
-    old       TEXT,           -- JSON: what we had sent, or what Business Central held when it was overwritten
-    new       TEXT,           -- JSON: what was sent
+    old       TEXT,           -- JSON: what we had sent, or what Business Central holds that somebody changed there
+    new       TEXT,           -- JSON: what was sent, or in a conflict what the source wants
     PRIMARY KEY (change_id, property)
 ) STRICT, WITHOUT ROWID;
 
@@ -198,14 +217,14 @@ FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;
 -- Records that a person must look at.
 CREATE VIEW failed_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, outbox.correlation_id,
-       outbox.attempts, outbox.staged_at, outbox.changed_at, outbox.record
+       outbox.attempts, outbox.retry_at, outbox.staged_at, outbox.changed_at, outbox.record
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 
 -- Everything that is not in Business Central yet, and why.
 CREATE VIEW pending_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code,
-       outbox.staged_at, outbox.changed_at,
+       outbox.retry_at, outbox.waiting_since, outbox.staged_at, outbox.changed_at,
        (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('pending', 'waiting', 'held', 'locked') ORDER BY job.name, outbox.seq;

@@ -6,14 +6,17 @@
 
 mod checksum;
 mod copy;
+mod decision;
 mod error;
 mod file;
+mod held;
 mod history;
 mod intent;
 mod links;
 mod migrate;
 mod open;
 mod outbox;
+mod retry;
 mod rows;
 mod settle;
 mod soundness;
@@ -23,13 +26,15 @@ mod target;
 mod views;
 mod withdraw;
 
+pub use decision::Decided;
 pub use error::LedgerError;
+pub use held::HeldPlan;
 pub use history::{RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
-pub use settle::{FieldChange, History, LinkUpdate, SettledLink, Settlement};
+pub use settle::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};

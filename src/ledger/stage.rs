@@ -305,15 +305,16 @@ impl Stage<'_> {
         let job = self.job;
         let rows: Vec<_> = put.iter().map(|put| Sealed::of(put, job)).collect();
         sqlx::query(
-            "INSERT INTO outbox (job_id, key, state, fingerprint, record, draft, match_value, reason, staged_at, \
+            "INSERT INTO outbox (job_id, key, state, refused, fingerprint, record, draft, match_value, reason, staged_at, \
              changed_at, checksum) \
              SELECT ?1, page.value ->> 'key', iif(page.value ->> 'reason' IS NULL, 'pending', 'quarantined'), \
-                    unhex(page.value ->> 'fingerprint'), page.value ->> 'record', page.value ->> 'draft', \
+                    page.value ->> 'reason' IS NOT NULL, unhex(page.value ->> 'fingerprint'), page.value ->> 'record', page.value ->> 'draft', \
                     page.value ->> 'match_value', page.value ->> 'reason', ?3, ?3, unhex(page.value ->> 'checksum') \
              FROM json_each(?2) AS page WHERE true \
-             ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, fingerprint = excluded.fingerprint, \
-             record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
-             reason = excluded.reason, code = NULL, correlation_id = NULL, attempts = 0, \
+             ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = excluded.refused, \
+             fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
+             reason = excluded.reason, code = NULL, correlation_id = NULL, error = NULL, retry_at = NULL, attempts = 0, \
+             decision = NULL, seen_etag = NULL, \
              staged_at = excluded.staged_at, changed_at = excluded.changed_at, checksum = excluded.checksum",
         )
         .bind(self.job.0)

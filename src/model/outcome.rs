@@ -105,8 +105,8 @@ impl Outcome {
     }
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a run ended. Of several, a person must hear of the greatest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunResult {
     /// Everything is in order.
     Done,
@@ -114,6 +114,8 @@ pub enum RunResult {
     Attention,
     /// Source or BC could not be reached or gave up.
     Failed,
+    /// The brake held it: it would have changed more than it may.
+    Held,
     /// Credentials, consent or permissions.
     Denied,
     /// The source refuses the query, or the configuration does not fit.
@@ -129,12 +131,24 @@ impl RunResult {
         match self {
             Self::Done => "done",
             Self::Attention => "attention",
+            Self::Held => "held",
             Self::Failed => "failed",
             Self::Denied => "denied",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
         }
     }
+}
+
+/// What asking for a retry came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retried {
+    /// Records that the next pass takes up.
+    pub due: u64,
+    /// Records that were refused when they were read: only another record, mapping or configuration helps.
+    pub refused: u64,
+    /// Those of the keys that were asked for which are in none of the states; then nothing is done.
+    pub missing: Vec<String>,
 }
 
 /// How far a pass has come.
