@@ -63,7 +63,7 @@ impl Ledger {
         let (found, version) = inspect(path, &migrations).await?;
         let mut lock = file::lock(path)?;
         if version.is_none() {
-            file::refuse_lost(path)?;
+            file::refuse_lost(path, found)?;
         }
         let writer = pool(path, 1, false).await?;
         if found == Found::Nothing {
@@ -71,7 +71,7 @@ impl Ledger {
             let _ = file::restrict(path);
         }
         let soundness = Soundness::default();
-        if found == (Found::Database { unclean: true }) {
+        if found == (Found::Database { unclean: true }) && version.is_some() {
             warn!(ledger = %path.display(), "the last process did not close the ledger; it is checked first");
             soundness.ensure(&writer).await?;
         }
@@ -166,9 +166,9 @@ async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option
         migrate::verify(&pool, version.unwrap_or_default(), migrations.to_vec()).await?;
         version
     } else {
-        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name <> '_sqlx_migrations'")
-            .fetch_one(&pool)
-            .await?;
+        // The table of the migrations, with its index, is made before the first one.
+        let others = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+        let tables: i64 = sqlx::query_scalar(others).fetch_one(&pool).await?;
         if application != 0 || tables > 0 {
             return Err(foreign(format!("a SQLite file with application id {application}")));
         }
@@ -224,6 +224,19 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn a_file_whose_first_migration_was_never_made_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let options = OpenOptions { path, store_values: true, redact: Vec::new() };
+        let clock: SharedClock = std::sync::Arc::new(SystemClock);
+        // As a process leaves it that is killed right before its first migration.
+        Ledger::open_with(options.clone(), clock.clone(), Vec::new()).await.unwrap_err();
+        std::fs::remove_file(file::beside(&options.path, ".lock")).unwrap();
+        std::fs::write(file::beside(&options.path, "-wal"), "begun").unwrap();
+        Ledger::open(options, clock).await.unwrap().close().await;
+    }
 
     #[tokio::test]
     async fn a_copy_is_kept_before_the_tables_change_and_a_newer_file_is_refused() {
