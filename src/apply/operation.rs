@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::foreign::Foreign;
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
 use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Value, Values};
@@ -47,6 +48,8 @@ pub(super) struct Write {
     pub(super) snapshot: Snapshot,
     /// What the history will say of each property.
     pub(super) fields: Vec<FieldChange>,
+    /// What BC's answer will show of somebody else's.
+    pub(super) foreign: Foreign,
 }
 
 /// The kinds of writes.
@@ -103,6 +106,7 @@ impl Write {
             what,
             snapshot,
             fields,
+            foreign: Foreign::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use super::Applier;
 use super::compare::{self, ThreeWay};
+use super::foreign::Foreign;
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
 use super::reasons::KEPT;
@@ -74,8 +75,10 @@ impl Applier<'_> {
                 format!("someone changed {names} in Business Central, and `on_conflict` is \"hold\""),
             );
         }
+        let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, &send, row);
+        foreign.leave_out_of(&mut snapshot);
         if send.is_empty() && lines.is_empty() && !partial {
-            return self.nothing_to_send(outbox, row, &snapshot, fields, note);
+            return self.nothing_to_send(outbox, row, &snapshot, &foreign, fields, note);
         }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
         let mut operations =
@@ -83,7 +86,7 @@ impl Applier<'_> {
         operations.extend(lines);
         operations.push(Operation::read_back(format!("{document}?$expand={expand}")));
         let what = What::Order { bc_id: row.id.clone(), etag: row.etag.clone(), operations, partial, recreated };
-        Prepared::Write(Box::new(Write::new(outbox, what, snapshot, fields)))
+        Prepared::Write(Box::new(Write { foreign, ..Write::new(outbox, what, snapshot, fields) }))
     }
 
     /// BC keeps what it holds, or holds what is wanted already.
@@ -92,10 +95,12 @@ impl Applier<'_> {
         outbox: &OutboxRow,
         row: &Row,
         snapshot: &Snapshot,
+        foreign: &Foreign,
         fields: Vec<FieldChange>,
         note: &Note,
     ) -> Prepared {
-        let update = self.link_update(row, snapshot, outbox.draft.fingerprint(), outbox.match_value.clone(), &[]);
+        let draft = outbox.draft.fingerprint();
+        let update = self.link_update(row, snapshot, draft, outbox.match_value.clone(), &[], foreign);
         let outcome = if fields.is_empty() && !note.stepped { Outcome::Equal } else { Outcome::Updated };
         let settlement = Settlement::done(&outbox.key, outbox.fingerprint, outcome, SettledLink::Current(update));
         let reason = (!fields.is_empty()).then(|| Reason::new(KEPT));
