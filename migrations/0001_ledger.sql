@@ -78,6 +78,8 @@ CREATE TABLE outbox (
     error          TEXT,              -- code and words without the record's own values: several records can have the same
     retry_at       TEXT,              -- when it is taken up again by itself; null: pending and waiting ones in every run, others never
     waiting_since  TEXT,              -- since when something that it refers to has been missing
+    decision       TEXT CHECK (decision IN ('source', 'bc')),  -- who is right, as a person decided after a conflict
+    seen_etag      TEXT,              -- of the row in conflict: a decision for the source holds as long as it stands
     repeated       INTEGER NOT NULL DEFAULT 0,  -- 1: an earlier create of ours may have happened
     attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
@@ -190,8 +192,8 @@ CREATE INDEX change_by_record ON change (job_id, key);
 CREATE TABLE field_change (
     change_id INTEGER NOT NULL REFERENCES change ON DELETE CASCADE,
     property  TEXT NOT NULL,  -- a line's as lines[KEY].property
-    old       TEXT,           -- JSON: what we had sent, or what Business Central held when it was overwritten
-    new       TEXT,           -- JSON: what was sent
+    old       TEXT,           -- JSON: what we had sent, or what Business Central holds that somebody changed there
+    new       TEXT,           -- JSON: what was sent, or in a conflict what the source wants
     PRIMARY KEY (change_id, property)
 ) STRICT, WITHOUT ROWID;
 

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use super::compare;
 use super::job::ApplyJob;
 use crate::bc::Row;
-use crate::model::{LinkedLine, PropertyChange, Snapshot, Value, Values};
+use crate::model::{LinkedLine, Snapshot, Value, Values};
 
 /// Names of properties, those of lines as `lines[KEY].NAME`.
 #[derive(Debug, Clone, Default)]
@@ -23,25 +23,24 @@ impl Foreign {
         Self(header.map(|(name, _)| name.clone()).collect())
     }
 
-    /// What `row` holds otherwise than it was left by us (`last`) and is wanted (`now`), but for what is sent over it:
-    /// `header`, and in lines whatever `now` says anew.
-    pub(super) fn found(job: &ApplyJob, last: &Snapshot, now: &Snapshot, header: &[PropertyChange], row: &Row) -> Self {
+    /// What `row` holds otherwise than we left it (`last`), as far as nothing is decided about it now: of a property for
+    /// which `now` says something new, it is known whether that is sent or not.
+    pub(super) fn found(job: &ApplyJob, last: &Snapshot, now: &Snapshot, row: &Row) -> Self {
         let mut names = HashSet::new();
         for (name, sent) in &last.sent {
-            let ours = [Some(sent), last.answered(name), now.sent(name)];
-            let is_sent = header.iter().any(|change| change.name == *name);
-            if !is_sent && differs(row.get(name), &ours, |value, held| job.same(name, value, held)) {
+            let ours = [Some(sent), last.answered(name)];
+            if now.sent(name) == Some(sent) && differs(row.get(name), ours, |value, held| job.same(name, value, held)) {
                 names.insert(name.clone());
             }
         }
         let rows = compare::document_lines(job, row);
         for line in &last.lines {
             let Some(row) = compare::find_line(job, line, &rows) else { continue };
-            let now = now.lines.iter().find(|known| known.key == line.key);
+            let Some(now) = now.lines.iter().find(|known| known.key == line.key) else { continue };
             for (name, sent) in &line.sent {
-                let is_sent = now.is_some_and(|now| value_of(&now.sent, name) != Some(sent));
                 let ours = [Some(sent), value_of(&line.answered, name)];
-                if !is_sent && differs(row.get(name), &ours, |value, held| job.same_in_line(name, value, held)) {
+                let same = |value: &Value, held: Option<&Value>| job.same_in_line(name, value, held);
+                if value_of(&now.sent, name) == Some(sent) && differs(row.get(name), ours, same) {
                     names.insert(in_line(&line.key, name));
                 }
             }
@@ -52,7 +51,7 @@ impl Foreign {
     /// What nobody knows the origin of in a row that was read back: neither as the lost request was to make it nor, as
     /// far as that is known, as it was before.
     pub(super) fn unexplained(job: &ApplyJob, noted: &Snapshot, row: &Row) -> Self {
-        Self::found(job, noted, noted, &[], row)
+        Self::found(job, noted, noted, row)
     }
 
     /// Takes these properties out of what BC answered.
@@ -86,8 +85,8 @@ pub(super) fn is_foreign(last: &Snapshot, name: &str) -> bool {
 }
 
 /// What BC does not show cannot be told to be somebody else's.
-fn differs(held: Option<&Value>, ours: &[Option<&Value>], same: impl Fn(&Value, Option<&Value>) -> bool) -> bool {
-    held.is_some() && !ours.iter().flatten().any(|value| same(value, held))
+fn differs(held: Option<&Value>, ours: [Option<&Value>; 2], same: impl Fn(&Value, Option<&Value>) -> bool) -> bool {
+    held.is_some() && !ours.into_iter().flatten().any(|value| same(value, held))
 }
 
 fn value_of<'v>(values: &'v Values, name: &str) -> Option<&'v Value> {

@@ -32,6 +32,7 @@ mod round;
 mod same_error;
 mod send;
 mod settle;
+mod waiting;
 
 pub use error::{ApplyError, Held};
 pub use job::{ApplyJob, CheckTotal};
@@ -92,6 +93,7 @@ impl Applier<'_> {
         let mut lookups = Lookups::default();
         let stopped = self.rounds(run, &round, &mut lookups).await.err();
         let mut round = round.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.log_waiting(&round);
         for _ in 0..round.unsettled() {
             round.counters.count(Outcome::Left(RecordState::Pending));
         }

@@ -1,11 +1,12 @@
 //! One write for one record, ready to be sent.
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::foreign::Foreign;
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
-use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Value, Values};
+use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Take, Value, Values};
 
 /// What becomes of a row of the outbox.
 pub(super) enum Prepared {
@@ -41,6 +42,10 @@ pub(super) struct Write {
     pub(super) match_value: Option<String>,
     /// The total that must come out.
     pub(super) total: Option<Value>,
+    /// Who is right, as a person decided.
+    pub(super) decided: Option<Take>,
+    /// Since when something that the record refers to has been missing.
+    pub(super) waiting_since: Option<DateTime<Utc>>,
     /// What is sent.
     pub(super) what: What,
     /// What the link will hold once BC has done it. `answered` comes with the answer; until then it is what BC holds
@@ -102,7 +107,9 @@ impl Write {
             fingerprint: row.fingerprint,
             draft: row.draft.fingerprint(),
             match_value: row.match_value.clone(),
-            total: row.draft.total.clone(),
+            total: row.total().cloned(),
+            decided: row.decision,
+            waiting_since: row.waiting_since,
             what,
             snapshot,
             fields,

@@ -10,9 +10,10 @@ use super::compare;
 use super::error::ApplyError;
 use super::foreign::Foreign;
 use super::operation::{What, Write};
-use super::reasons::reason_of;
+use super::reasons::{decided, reason_of};
 use super::recreated::{self, Lines};
 use super::round::{Again, Note, QUICK_TRIES, Round, lock};
+use super::waiting::tell_once;
 use crate::bc::{BcError, Failure, Part, Row, Sent};
 use crate::ledger::{FieldChange, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{ErrorClass, Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
@@ -60,6 +61,7 @@ impl Applier<'_> {
         }
         let total = |key: &str| writes.iter().find(|write| write.key == key)?.total.clone();
         self.check_totals(total, &mut settlements).await?;
+        tell_once(round, &mut settlements);
         self.settle(run, round, settlements).await?;
         if !not_done.is_empty() {
             self.ledger.drop_refused(self.job.id, &not_done, false).await?;
@@ -152,7 +154,7 @@ impl Applier<'_> {
         let link = self.link_update(row, snapshot, *draft, match_value.clone(), recreated, foreign);
         let link = SettledLink::Current(link);
         let settlement = Settlement::done(&write.key, write.fingerprint, write.success(), link);
-        Settlement { fields: write.fields.clone(), ..settlement }
+        Settlement { reason: write.decided.map(decided), fields: write.fields.clone(), ..settlement }
     }
 
     /// The link to `row` after it was made to hold `snapshot`. `recreated` are the sequences that all its lines had
@@ -200,14 +202,8 @@ impl Applier<'_> {
     /// What follows from BC's refusal of one operation.
     fn refusal(&self, write: &Write, refusal: &BcError, round: &Mutex<Round>) -> Followup {
         let mut round = lock(round);
-        let settle = |state| {
-            Followup::Settle(Box::new(Settlement::left(
-                &write.key,
-                write.fingerprint,
-                state,
-                reason_of(refusal, write.snapshot.values()),
-            )))
-        };
+        let reason = || reason_of(refusal, write.snapshot.values());
+        let left = |state| Settlement::left(&write.key, write.fingerprint, state, reason());
         match refusal.class {
             ErrorClass::Open => {
                 warn!(job = %self.job.name, record = %write.key, status = refusal.status, "the outcome is open");
@@ -231,12 +227,14 @@ impl Applier<'_> {
             }
             ErrorClass::Undiagnosed if round.again(&write.key, Again::Later) < self.retry.attempts => Followup::NotDone,
             ErrorClass::Locked => {
-                let reason = reason_of(refusal, write.snapshot.values());
-                let mut locked = Settlement::left(&write.key, write.fingerprint, RecordState::Locked, reason);
+                let mut locked = left(RecordState::Locked);
                 locked.next.retry_after = Some(self.retry.initial);
                 Followup::Settle(Box::new(locked))
             }
-            ErrorClass::MissingRelation => settle(RecordState::Waiting),
+            ErrorClass::MissingRelation => {
+                let waiting = self.waiting(&write.key, write.fingerprint, write.waiting_since, reason());
+                Followup::Settle(Box::new(waiting))
+            }
             ErrorClass::Denied => {
                 round.again(&write.key, Again::Later);
                 Followup::Denied
@@ -245,7 +243,7 @@ impl Applier<'_> {
             | ErrorClass::Stale
             | ErrorClass::Exists
             | ErrorClass::Gone
-            | ErrorClass::Undiagnosed => settle(RecordState::Quarantined),
+            | ErrorClass::Undiagnosed => Followup::Settle(Box::new(left(RecordState::Quarantined))),
         }
     }
 
@@ -279,8 +277,10 @@ impl Applier<'_> {
         if difference > check.tolerance {
             settlement.outcome = Outcome::Left(RecordState::Conflict);
             settlement.reason = Some(Reason::new(format!(
-                "{} is off by {difference} from the source's total (tolerance {}); the document stays as written",
-                check.property, check.tolerance
+                "{} is {held} in Business Central and {wanted} in the source: off by {difference} (tolerance {}). The \
+                 document stays as written; put the source right, or accept the total with `bcsync resolve {} {} \
+                 --take bc`",
+                check.property, check.tolerance, self.job.name, settlement.key
             )));
             settlement.fields.push(FieldChange {
                 property: check.property.clone(),

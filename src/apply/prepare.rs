@@ -12,7 +12,7 @@ use super::error::ApplyError;
 use super::foreign::{Foreign, is_foreign};
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{KEPT, UNCLEAR_LINES, reason_of, waits_for};
+use super::reasons::{NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
@@ -21,7 +21,7 @@ use crate::diff;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
     Action, Adopt, ErrorClass, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange, RecordState,
-    Resolved, Snapshot, Value,
+    Resolved, Snapshot, Take, Value,
 };
 
 impl Applier<'_> {
@@ -45,9 +45,8 @@ impl Applier<'_> {
                     candidates.push(Candidate { row, resolved, link, note });
                 }
                 Err(missing) => {
-                    let reason = Reason::new(waits_for(&missing));
-                    let waiting = Settlement::left(&row.key, row.fingerprint, RecordState::Waiting, reason);
-                    prepared.push(Prepared::Settled(Box::new(waiting)));
+                    let waits = self.waits(&row, Reason::new(waits_for(&missing)));
+                    prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
                 }
             }
         }
@@ -74,9 +73,16 @@ impl Applier<'_> {
             // Nothing is known to have been sent to a row that a person linked.
             let unknown = link.snapshot.sent.is_empty();
             let locked = candidate.row.state == RecordState::Locked;
+            let decided = candidate.row.decision.is_some();
             match diff::update(&candidate.resolved, &link.snapshot, 0) {
                 // Whether it is still locked, reading tells.
-                action if unknown || candidate.note.refresh || locked || matches!(action, Action::UpdateOrder(_)) => {
+                action
+                    if unknown
+                        || candidate.note.refresh
+                        || locked
+                        || decided
+                        || matches!(action, Action::UpdateOrder(_)) =>
+                {
                     to_read.push(candidate);
                 }
                 Action::Update(changes) if changes.iter().any(|change| is_foreign(&link.snapshot, &change.name)) => {
@@ -144,7 +150,7 @@ impl Applier<'_> {
         let reason = reason_of(refusal, wanted.values());
         let state = match refusal.class {
             ErrorClass::Locked => return self.locked(row, reason),
-            ErrorClass::MissingRelation => RecordState::Waiting,
+            ErrorClass::MissingRelation => return self.waiting(&row.key, row.fingerprint, row.waiting_since, reason),
             ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => {
                 RecordState::Pending
             }
@@ -169,29 +175,30 @@ impl Applier<'_> {
                 anew = Link { snapshot: Snapshot { lines, ..link.snapshot.clone() }, ..link.clone() };
                 &anew
             }
+            Lines::Unclear if candidate.row.decision == Some(Take::Bc) => {
+                let update = SettledLink::Current(candidate.link_as_it_is(link));
+                return candidate.settled(Outcome::Equal, update, Some(candidate.kept()));
+            }
             Lines::Unclear => return candidate.left(RecordState::Conflict, UNCLEAR_LINES),
         };
         let highest_sequence = held.last().map_or(0, compare::sequence);
         let changes = match diff::update(&candidate.resolved, &link.snapshot, highest_sequence) {
             Action::Update(changes) => changes,
             Action::UpdateOrder(change) => {
-                return self.prepare_order(&candidate.row, link, row, change, &candidate.note, &candidate.resolved);
+                return self.prepare_order(candidate, link, row, change);
             }
             Action::None => Vec::new(),
         };
-        let ThreeWay { send, kept, held } = compare::three_way(&self.job, changes, &link.snapshot, row);
+        let policy = candidate.policy(self.job.on_conflict, row);
+        let ThreeWay { send, kept, held } = compare::three_way(&self.job, policy, changes, &link.snapshot, row);
         if !held.is_empty() {
-            let names = held.join(", ");
-            return candidate.left(
-                RecordState::Conflict,
-                format!("someone changed {names} in Business Central, and `on_conflict` is \"hold\""),
-            );
+            return candidate.conflict(&self.job.name, held, row);
         }
         if send.is_empty() {
             let mut snapshot = link.snapshot.clone();
             snapshot.sent.clone_from(&candidate.resolved.properties);
             snapshot.answered = compare::answered(&snapshot.sent, row);
-            Foreign::found(&self.job, &link.snapshot, &snapshot, &[], row).leave_out_of(&mut snapshot);
+            Foreign::found(&self.job, &link.snapshot, &snapshot, row).leave_out_of(&mut snapshot);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
             let mut settled = candidate.settled(outcome, SettledLink::Current(update), None);
@@ -199,7 +206,7 @@ impl Applier<'_> {
                 && !kept.is_empty()
             {
                 settlement.fields = kept;
-                settlement.reason = Some(Reason::new(KEPT));
+                settlement.reason = Some(candidate.kept());
             }
             return settled;
         }
@@ -236,7 +243,7 @@ impl Applier<'_> {
         let mut foreign = Foreign::known(&link.snapshot);
         if let Some(row) = row {
             snapshot.answered = compare::answered(&snapshot.sent, row);
-            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, changes, row);
+            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
             foreign.leave_out_of(&mut snapshot);
         }
         let mut fields = field_changes(changes);
@@ -259,10 +266,11 @@ impl Applier<'_> {
         for (candidate, sought) in unlinked.into_iter().zip(sought) {
             let next = match found.remove(&candidate.row.key) {
                 None => continue,
-                Some(Found::Absent(_)) if self.job.mode == Mode::UpdateOnly => candidate.left(
-                    RecordState::Waiting,
-                    "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches",
-                ),
+                Some(Found::Absent(_)) if self.job.mode == Mode::UpdateOnly => {
+                    let waits = self.waits(&candidate.row, Reason::new(NO_ROW));
+                    prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
+                    continue;
+                }
                 Some(Found::Absent(since)) => create(&candidate, since, sought),
                 Some(Found::One(row)) => self.found(&candidate, &row).await?,
                 Some(Found::Posted(invoice)) => {

@@ -3,10 +3,22 @@
 use super::same_error;
 use crate::bc::BcError;
 use crate::ledger::Reason;
-use crate::model::{Reference, Value};
+use crate::model::{Reference, Take, Value};
 
 /// Why nothing was sent although BC does not hold what the source has.
 pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
+
+/// What a person decided about a conflict.
+pub(super) fn decided(take: Take) -> Reason {
+    Reason::new(match take {
+        Take::Source => "the source is right, as a person decided",
+        Take::Bc => "Business Central is right, as a person decided",
+    })
+}
+
+/// Why nothing was sent by a job that makes no rows.
+pub(super) const NO_ROW: &str =
+    "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches";
 
 /// Why nothing was sent to a document.
 pub(super) const UNCLEAR_LINES: &str = "Business Central has made the lines of this document anew, and they cannot be \

@@ -1,6 +1,6 @@
 //! What one run over the outbox remembers while it goes: counters, and what to take up again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -43,6 +43,8 @@ pub(super) struct Round {
     probes: HashMap<String, Probe>,
     /// The errors by those records.
     tried_first: HashMap<String, String>,
+    /// What records wait for, with how many of them do.
+    waited_for: BTreeMap<String, u64>,
     /// Records that were taken up too often; the next run tries them again.
     given_up: HashSet<String>,
     /// Envelopes that hold a permit and are not sent yet.
@@ -144,6 +146,18 @@ impl Round {
                 in_turn
             }
         }
+    }
+
+    /// Notes that one more record waits for what `reason` says; whether it is the first one.
+    pub(super) fn waits_too(&mut self, reason: &str) -> bool {
+        let records = self.waited_for.entry(reason.to_owned()).or_default();
+        *records += 1;
+        *records == 1
+    }
+
+    /// What records wait for, with how many of them do.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.waited_for.iter().map(|(reason, records)| (reason.as_str(), *records))
     }
 
     /// The error for which the record is tried first.

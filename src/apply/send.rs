@@ -17,6 +17,7 @@ use super::operation::{Prepared, What, Write, object};
 use super::pace::Pace;
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
+use super::waiting::tell_once;
 use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
 use crate::ledger::{Reason, RunId, Settlement};
 use crate::model::{Outcome, RecordState, Value};
@@ -62,7 +63,7 @@ impl Applier<'_> {
             after = last.seq;
             rows.retain(|row| lock(round).takes(row));
             let totals: HashMap<_, _> =
-                rows.iter().filter_map(|row| Some((row.key.clone(), row.draft.total.clone()?))).collect();
+                rows.iter().filter_map(|row| Some((row.key.clone(), row.total().cloned()?))).collect();
             let (mut settlements, mut closes) = (Vec::new(), Vec::new());
             for prepared in self.prepare(rows, round, lookups).await? {
                 match prepared {
@@ -89,6 +90,7 @@ impl Applier<'_> {
                 }
             }
             self.check_totals(|key| totals.get(key).cloned(), &mut settlements).await?;
+            tell_once(round, &mut settlements);
             self.settle(run, round, settlements).await?;
             self.gather_closes(run, round, closes).await?;
         }

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::model::Take;
 
 /// What the exit codes mean, as `--help` and the manual page show it.
 pub(super) const EXIT_CODES: &str = "\
@@ -62,6 +64,8 @@ pub(super) enum Command {
     Approve(Approve),
     /// Let the next pass try again what is quarantined, waiting or locked
     Retry(Retry),
+    /// Say who is right about a record that somebody changed in Business Central
+    Resolve(Resolve),
     /// Import or export which record is which row in Business Central
     #[command(subcommand)]
     Links(Links),
@@ -131,6 +135,39 @@ pub(super) struct Retry {
     /// Only these records; each of them is tried, whatever others have the same error
     #[arg(value_name = "KEY", requires = "job")]
     pub(super) keys: Vec<String>,
+}
+
+/// `resolve`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Resolve {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
+    /// The record
+    #[arg(value_name = "KEY")]
+    pub(super) key: String,
+    /// Whose values stand; the source's only as long as the row in Business Central is as it was found in conflict
+    #[arg(long, value_name = "WHOSE")]
+    pub(super) take: Whose,
+}
+
+/// Whose values stand.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Whose {
+    /// The source's: they are sent once
+    Source,
+    /// Business Central's: nothing is sent until the source changes again
+    Bc,
+}
+
+impl Whose {
+    /// The same in the program's own words.
+    pub(super) fn model(self) -> Take {
+        match self {
+            Self::Source => Take::Source,
+            Self::Bc => Take::Bc,
+        }
+    }
 }
 
 /// `links`.

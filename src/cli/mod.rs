@@ -13,6 +13,7 @@ mod links;
 mod logging;
 mod man;
 mod outside;
+mod resolve;
 mod retry;
 mod run;
 mod simulate;
@@ -53,6 +54,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Status(ref command) => view::status(global, command).await,
         Command::History(ref command) => view::history(global, command).await,
         Command::Retry(ref command) => retry::retry(global, command).await,
+        Command::Resolve(ref command) => resolve::resolve(global, command).await,
         Command::Approve(ref command) => approve::approve(global, command).await,
         Command::Links(ref command) => links::links(global, command).await,
         Command::Simulate(ref command) => simulate::simulate(global, command).await,

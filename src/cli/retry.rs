@@ -7,6 +7,7 @@ use super::exit::{Exit, Failed};
 use super::outside::load_to_look;
 use crate::app::App;
 use crate::config::ProcessEnvironment;
+use crate::model::Retried;
 use crate::ops::{self, OpsError};
 
 /// Makes records due: of one job or of all, those that are named or all of them.
@@ -14,29 +15,35 @@ pub(super) async fn retry(global: &Global, command: &Retry) -> Result<Exit, Fail
     let config = load_to_look(global, &ProcessEnvironment)?;
     let app = App::new(&config, &ProcessEnvironment);
     let ledger = app.open_existing_ledger().await?;
-    let mut out = anstream::stdout();
     let jobs = match &command.job {
         Some(job) => vec![job.clone()],
         None => config.jobs.iter().map(|job| job.name.value.clone()).collect(),
     };
+    let mut done = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let retried = match ops::retry(&ledger, &job, &command.keys).await {
-            Err(OpsError::NoJob(_)) if command.job.is_none() => continue,
-            retried => retried?,
-        };
-        if global.json {
-            let told = serde_json::json!({ "job": job, "due": retried.due, "refused": retried.refused });
-            writeln!(out, "{told}")?;
-            continue;
-        }
-        writeln!(out, "{job}: {} records are tried again by the next pass", retried.due)?;
-        if retried.refused > 0 {
-            let refused = retried.refused;
-            writeln!(out, "  {refused} cannot be sent as they are: `bcsync history {job} --failed` tells why")?;
+        match ops::retry(&ledger, &job, &command.keys).await {
+            Err(OpsError::NoJob(_)) if command.job.is_none() => {}
+            retried => done.push((job, retried)),
         }
     }
     ledger.close().await;
+    for (job, retried) in done {
+        tell(global, &job, &retried?)?;
+    }
     Ok(Exit::Done)
+}
+
+fn tell(global: &Global, job: &str, retried: &Retried) -> std::io::Result<()> {
+    let mut out = anstream::stdout();
+    let Retried { due, refused, .. } = retried;
+    if global.json {
+        return writeln!(out, "{}", serde_json::json!({ "job": job, "due": due, "refused": refused }));
+    }
+    writeln!(out, "{job}: {due} records are tried again by the next pass")?;
+    if *refused > 0 {
+        writeln!(out, "  {refused} cannot be sent as they are: `bcsync history {job} --failed` tells why")?;
+    }
+    Ok(())
 }
 
 impl From<OpsError> for Failed {

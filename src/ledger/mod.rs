@@ -5,6 +5,7 @@
 //! The tables are described where they are created, in `migrations/`.
 
 mod copy;
+mod decision;
 mod error;
 mod file;
 mod held;
@@ -24,6 +25,7 @@ mod target;
 mod views;
 mod withdraw;
 
+pub use decision::Decided;
 pub use error::LedgerError;
 pub use held::HeldPlan;
 pub use history::{RunEnd, RunStart};
@@ -31,7 +33,6 @@ pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
-pub use retry::Retried;
 pub use settle::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{JobId, Ledger, LedgerError};
-use crate::model::{Draft, Fingerprint, RecordState};
+use crate::model::{Draft, Fingerprint, RecordState, Take, Value};
 
 /// One record that is to be sent.
 #[derive(Debug, Clone)]
@@ -30,6 +30,18 @@ pub struct OutboxRow {
     pub changed_at: DateTime<Utc>,
     /// Since when something that it refers to has been missing.
     pub waiting_since: Option<DateTime<Utc>>,
+    /// Who is right, as a person decided after a conflict.
+    pub decision: Option<Take>,
+    /// The etag of the row in BC that was in conflict.
+    pub seen_etag: Option<String>,
+}
+
+impl OutboxRow {
+    /// The total that the document must come to, unless a person took BC's values.
+    #[must_use]
+    pub fn total(&self) -> Option<&Value> {
+        self.draft.total.as_ref().filter(|_| self.decision != Some(Take::Bc))
+    }
 }
 
 /// Why a record is in a state, as the ledger keeps it.
@@ -56,6 +68,7 @@ impl Reason {
 fn read(row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
     let time = |text: &str| DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let waiting_since: Option<&str> = row.try_get("waiting_since")?;
+    let decision: Option<&str> = row.try_get("decision")?;
     let parsed = (
         RecordState::parse(row.try_get("state")?),
         Fingerprint::from_bytes(row.try_get("fingerprint")?),
@@ -77,6 +90,8 @@ fn read(row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
         error: row.try_get("error")?,
         changed_at,
         waiting_since,
+        decision: decision.and_then(Take::parse),
+        seen_etag: row.try_get("seen_etag")?,
     }))
 }
 
@@ -104,8 +119,8 @@ impl Ledger {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         // NOT INDEXED: walking the rows in their order beats sorting all states of the index for every page.
         let statement = format!(
-            "SELECT seq, key, state, fingerprint, draft, match_value, repeated, error, changed_at, waiting_since \
-             FROM outbox NOT INDEXED WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
+            "SELECT seq, key, state, fingerprint, draft, match_value, repeated, error, changed_at, waiting_since, \
+             decision, seen_etag FROM outbox NOT INDEXED WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
         );
         let rows = sqlx::query(AssertSqlSafe(statement))
             .bind(job.0)

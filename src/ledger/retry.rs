@@ -10,17 +10,7 @@ use sqlx::AssertSqlSafe;
 use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError};
 use crate::clock;
-
-/// What asking for a retry came to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Retried {
-    /// Records that the next pass takes up.
-    pub due: u64,
-    /// Records that were refused when they were read: only another record, mapping or configuration helps.
-    pub refused: u64,
-    /// Those of the keys that were asked for which are in none of the states; then nothing is done.
-    pub missing: Vec<String>,
-}
+use crate::model::Retried;
 
 impl Ledger {
     /// Puts off by `after` all quarantined and waiting records of the job with this `error` that were due at `as_of`:

@@ -44,6 +44,8 @@ pub struct Next {
     pub retry_after: Option<Duration>,
     /// Something that it refers to is missing: its time of waiting goes on.
     pub waits: bool,
+    /// Of a conflict: the row's etag, under which a person may let the source win.
+    pub etag: Option<String>,
 }
 
 /// Whether a settlement is worth a row of the history.
@@ -53,6 +55,8 @@ pub enum History {
     Always,
     /// Only when state or reason of the record changed by it.
     WhenChanged,
+    /// No: it is told of another record.
+    Never,
 }
 
 /// The new content of a link.
@@ -202,7 +206,11 @@ impl Ledger {
         }
         let told: Vec<_> = settlements
             .iter()
-            .filter(|settled| settled.history == History::Always || changed.contains(settled.key.as_str()))
+            .filter(|settled| match settled.history {
+                History::Always => true,
+                History::WhenChanged => changed.contains(settled.key.as_str()),
+                History::Never => false,
+            })
             .collect();
         self.write_changes(&mut tx, job, run, &told, &now).await?;
         crate::fault!("settle: before commit");
@@ -274,14 +282,15 @@ async fn leave(
     now: DateTime<Utc>,
 ) -> Result<bool, LedgerError> {
     let reason = settlement.reason.as_ref();
-    let Next { retry_after, waits } = &settlement.next;
+    let Next { retry_after, waits, etag } = &settlement.next;
     // What is beyond all dates never comes by itself.
     let retry_at = retry_after.and_then(|after| now.checked_add_signed(TimeDelta::from_std(after).ok()?));
     let now = clock::iso(now);
     let record = "job_id = ?1 AND key = ?2 AND fingerprint = ?3";
     let clocks = format!(
         "UPDATE outbox SET retry_at = ?5, waiting_since = iif(?6, coalesce(waiting_since, ?7), NULL), \
-         attempts = attempts + (?4 = 'quarantined') WHERE {record}"
+         attempts = attempts + (?4 = 'quarantined'), decision = iif(?4 = 'conflict', NULL, decision), \
+         seen_etag = iif(?4 = 'conflict', ?8, seen_etag) WHERE {record}"
     );
     sqlx::query(AssertSqlSafe(clocks))
         .bind(job.0)
@@ -291,6 +300,7 @@ async fn leave(
         .bind(retry_at.map(clock::iso))
         .bind(waits)
         .bind(&now)
+        .bind(etag)
         .execute(&mut **tx)
         .await?;
     let words = format!(

@@ -293,6 +293,7 @@ impl Stage<'_> {
              ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = excluded.refused, \
              fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
              reason = excluded.reason, code = NULL, correlation_id = NULL, error = NULL, retry_at = NULL, attempts = 0, \
+             decision = NULL, seen_etag = NULL, \
              staged_at = excluded.staged_at, changed_at = excluded.changed_at",
         )
         .bind(self.job.0)

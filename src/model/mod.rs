@@ -23,9 +23,9 @@ pub use draft::{Draft, DraftLine, DraftValue, Property, Reference, Resolved, Res
 pub use entity::EntityName;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use link::{LinkedLine, Snapshot};
-pub use outcome::{Counters, ErrorClass, Outcome, Progress, RecordState, RunResult};
+pub use outcome::{Counters, ErrorClass, Outcome, Progress, RecordState, Retried, RunResult};
 pub use plan::{Counts, Plan, Planner, Step};
-pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, Patience, RetryPolicy};
+pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, Patience, RetryPolicy, Take};
 pub use problem::Problem;
 pub use record::{Columns, Record, RecordError};
 pub use value::{Value, ValueError};

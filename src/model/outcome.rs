@@ -140,6 +140,17 @@ impl RunResult {
     }
 }
 
+/// What asking for a retry came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retried {
+    /// Records that the next pass takes up.
+    pub due: u64,
+    /// Records that were refused when they were read: only another record, mapping or configuration helps.
+    pub refused: u64,
+    /// Those of the keys that were asked for which are in none of the states; then nothing is done.
+    pub missing: Vec<String>,
+}
+
 /// How far a pass has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {

@@ -1,9 +1,11 @@
 //! What operators do beside a pass: it changes the ledger, and the next pass acts on it.
 
 mod approve;
+mod resolve;
 mod retry;
 
 pub use approve::approve;
+pub use resolve::resolve;
 pub use retry::retry;
 
 use crate::ledger::LedgerError;

@@ -1,7 +1,8 @@
 //! `retry`: what is quarantined, waiting or locked is tried by the next pass, whenever it would have been tried else.
 
 use super::OpsError;
-use crate::ledger::{Ledger, Retried};
+use crate::ledger::Ledger;
+use crate::model::Retried;
 
 /// Makes the records of `job` due now: those with these `keys`, or all of them when there are none. A record that is
 /// named and is in none of those states is an error, and nothing is done.

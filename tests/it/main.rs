@@ -24,3 +24,4 @@ mod scene;
 mod simulator;
 mod source;
 mod timeout;
+mod waiting;
