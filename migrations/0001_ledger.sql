@@ -1,6 +1,7 @@
 -- The ledger: what bcsync knows of every record, and what it did.
 -- This file is read by people too: each table and column says what it holds. Times are UTC, ISO 8601, and sort as text.
 -- Ask the views at the end rather than the tables; their names and columns stay.
+-- A checksum tells that a row was damaged on the disk. Who changes a column that it is over has to write it anew.
 
 PRAGMA application_id = 0x62637379;  -- "bcsy"
 
@@ -20,7 +21,8 @@ CREATE TABLE target (
     company_id     TEXT NOT NULL,         -- id in Business Central
     company_name   TEXT NOT NULL,         -- its name there, at first use
     local_currency TEXT NOT NULL,         -- currency code of the company; blank on documents
-    bound_at       TEXT NOT NULL          -- when it was first used
+    bound_at       TEXT NOT NULL,         -- when it was first used
+    checksum       BLOB NOT NULL          -- over name, tenant, environment, company_id and local_currency
 ) STRICT;
 
 -- The configured jobs that have run at least once.
@@ -30,6 +32,7 @@ CREATE TABLE job (
     target_id INTEGER NOT NULL REFERENCES target,
     entity    TEXT NOT NULL,         -- Business Central entity set
     cursor    TEXT,                  -- where the next incremental read begins; null: read everything
+    checksum  BLOB,                  -- over the cursor
     mapping   BLOB NOT NULL,         -- fingerprint of mapping and policies in force at the last read
     full_at   TEXT                   -- end of the last complete full read
 ) STRICT;
@@ -38,7 +41,7 @@ CREATE TABLE job (
 CREATE TABLE link (
     job_id      INTEGER NOT NULL REFERENCES job,
     key         TEXT NOT NULL,     -- the record's key in the source
-    fingerprint BLOB NOT NULL,     -- 128 bits over the source record and the mapping, as last settled
+    fingerprint BLOB NOT NULL,     -- 128 bits over the source record and the mapping, as last settled; one for all whose record the source lost
     link_id     INTEGER NOT NULL,  -- row in link_detail
     PRIMARY KEY (job_id, key)
 ) STRICT, WITHOUT ROWID;
@@ -58,6 +61,7 @@ CREATE TABLE link_detail (
     snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
     linked_at   TEXT NOT NULL,
     written_at  TEXT NOT NULL,     -- last successful write or adoption
+    checksum    BLOB NOT NULL,     -- over all of the above but the times, and over the link's job and key
     UNIQUE (target_id, entity, bc_id)
 ) STRICT;
 
@@ -68,7 +72,8 @@ CREATE TABLE outbox (
     key            TEXT NOT NULL,
     state          TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'held', 'locked', 'conflict', 'quarantined')),
     fingerprint    BLOB NOT NULL,     -- of the source record and the mapping
-    record         TEXT NOT NULL,     -- JSON: the source record itself
+    removal        TEXT CHECK (removal IN ('block', 'delete')),  -- the source has lost the record: what becomes of its row; null: it is wanted
+    record         TEXT NOT NULL,     -- JSON: the source record itself; null when the source has lost it
     draft          TEXT,              -- JSON: what Business Central is to hold; null when the mapping refused the record
     match_value    TEXT,              -- canonical value of match_on
     refused        INTEGER NOT NULL DEFAULT 0,  -- 1: quarantined when it was read, so that nothing of it can be sent
@@ -84,10 +89,14 @@ CREATE TABLE outbox (
     attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
+    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft, match_value and removal
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
+CREATE INDEX outbox_removals ON outbox (job_id) WHERE removal IS NOT NULL;
 CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
+-- Few rows, and nobody searches for them: the check of the file compares them, and finds a flipped bit.
+CREATE INDEX outbox_repeated ON outbox (seq) WHERE repeated;
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
 -- A record has several when requests under one etag were lost one after the other: at most one of them can win.
@@ -95,7 +104,7 @@ CREATE TABLE intent (
     intent_id   INTEGER PRIMARY KEY,
     job_id      INTEGER NOT NULL REFERENCES job,
     key         TEXT NOT NULL,
-    kind        TEXT NOT NULL CHECK (kind IN ('create', 'update', 'update_order')),
+    kind        TEXT NOT NULL CHECK (kind IN ('create', 'update', 'update_order', 'delete')),
     bc_id       TEXT,              -- the row that is changed; null for a create
     base_etag   TEXT,              -- sent as If-Match
     fingerprint BLOB NOT NULL,     -- of the outbox row this was made from
@@ -107,7 +116,8 @@ CREATE TABLE intent (
     run_id      INTEGER NOT NULL REFERENCES run,
     sent_at     TEXT NOT NULL,     -- our clock, right before sending; each attempt stamps it anew
     clock_ahead INTEGER,           -- milliseconds by which Business Central's clock was ahead of ours; null: unknown
-    released    INTEGER NOT NULL DEFAULT 0   -- 1: read back and found undone; the next write under the same etag decides which of them wins
+    released    INTEGER NOT NULL DEFAULT 0,  -- 1: read back and found undone; the next write under the same etag decides which of them wins
+    checksum    BLOB NOT NULL      -- over all of the above but run_id and released
 ) STRICT;
 CREATE INDEX intent_by_record ON intent (job_id, key);
 CREATE UNIQUE INDEX intent_on_its_way ON intent (job_id, key) WHERE NOT released;
@@ -150,6 +160,8 @@ CREATE TABLE run (
     updated      INTEGER NOT NULL DEFAULT 0,
     equal        INTEGER NOT NULL DEFAULT 0,
     closed       INTEGER NOT NULL DEFAULT 0,
+    deleted      INTEGER NOT NULL DEFAULT 0,  -- rows, because the source lost their records
+    blocked      INTEGER NOT NULL DEFAULT 0,  -- the same
     waiting      INTEGER NOT NULL DEFAULT 0,
     pending      INTEGER NOT NULL DEFAULT 0,
     held         INTEGER NOT NULL DEFAULT 0,
@@ -177,7 +189,7 @@ CREATE TABLE change (
     run_id         INTEGER NOT NULL REFERENCES run,
     job_id         INTEGER NOT NULL REFERENCES job,
     key            TEXT NOT NULL,
-    outcome        TEXT NOT NULL,  -- created, adopted, updated, closed, waiting, pending, locked, conflict, quarantined
+    outcome        TEXT NOT NULL,  -- created, adopted, updated, closed, deleted, blocked, waiting, pending, locked, conflict, quarantined
     bc_id          TEXT,
     number         TEXT,
     reason         TEXT,
@@ -201,7 +213,7 @@ CREATE TABLE field_change (
 CREATE VIEW sync_history AS
 SELECT run.run_id, job.name AS job, run.mode, run.cause, run.started_at, run.finished_at, run.result, run.message,
        run.read, run.unchanged, run.filtered, run.queued, run.staged, run.refused,
-       run.taken, run.created, run.adopted, run.updated, run.equal, run.closed,
+       run.taken, run.created, run.adopted, run.updated, run.equal, run.closed, run.deleted, run.blocked,
        run.waiting, run.pending, run.held, run.locked, run.conflict, run.quarantined,
        run.missing, run.vanished, run.null_cursors, run.requests
 FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;

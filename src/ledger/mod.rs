@@ -4,6 +4,7 @@
 //! `synchronous=FULL`: what a method has returned from is on the disk. No transaction spans a network call.
 //! The tables are described where they are created, in `migrations/`.
 
+mod checksum;
 mod copy;
 mod decision;
 mod error;
@@ -13,6 +14,7 @@ mod history;
 mod intent;
 mod links;
 mod migrate;
+mod missing;
 mod open;
 mod outbox;
 mod retry;
