@@ -14,6 +14,7 @@ mod databases;
 mod deletes;
 mod faults;
 mod history;
+mod interrupts;
 mod ledger_flips;
 mod ledger_opening;
 mod links;
