@@ -99,8 +99,8 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     if report.counters.taken > 0 {
         writeln!(out, "  taken {}{}", report.counters.taken, list(7..18))?;
     }
-    if let Some(error) = &report.error {
-        writeln!(out, "  {error}")?;
+    if let Some(message) = &report.message {
+        writeln!(out, "  {message}")?;
     }
     if let Some(missing @ 1..) = report.missing {
         writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
@@ -135,7 +135,7 @@ fn json(finished: &Finished) -> serde_json::Value {
                 "vanished": report.vanished,
                 "null_cursors": report.null_cursors,
                 "failed": report.failed,
-                "message": report.error.as_ref().map(ToString::to_string),
+                "message": report.message,
                 "counters": counters,
             })
         }

@@ -177,7 +177,7 @@ async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option
     Ok((found, version))
 }
 
-async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
+pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
     let mut options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(!read_only)

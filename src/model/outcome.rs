@@ -135,6 +135,13 @@ impl RunResult {
             Self::Interrupted => "interrupted",
         }
     }
+
+    /// Reads the word in the ledger.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Done, Self::Attention, Self::Failed, Self::Denied, Self::Refused, Self::Interrupted];
+        all.into_iter().find(|result| result.as_str() == text)
+    }
 }
 
 /// How far a pass has come.
@@ -214,6 +221,31 @@ impl Counters {
         *counter += 1;
     }
 
+    /// The counters that `count` gives by name.
+    #[must_use]
+    pub fn of(count: impl Fn(&str) -> u64) -> Self {
+        Self {
+            read: count("read"),
+            unchanged: count("unchanged"),
+            filtered: count("filtered"),
+            queued: count("queued"),
+            staged: count("staged"),
+            refused: count("refused"),
+            taken: count("taken"),
+            created: count("created"),
+            adopted: count("adopted"),
+            updated: count("updated"),
+            equal: count("equal"),
+            closed: count("closed"),
+            waiting: count("waiting"),
+            pending: count("pending"),
+            held: count("held"),
+            locked: count("locked"),
+            conflict: count("conflict"),
+            quarantined: count("quarantined"),
+        }
+    }
+
     /// Every counter with its name, in the order in which it is shown and stored.
     #[must_use]
     pub fn named(&self) -> [(&'static str, u64); 18] {
@@ -263,6 +295,12 @@ mod tests {
             assert_eq!(RecordState::parse(state.as_str()), Some(state));
         }
         assert_eq!(RecordState::parse("synced"), None);
+    }
+
+    #[test]
+    fn counters_read_back_by_name() {
+        let lengths = Counters::of(|name| name.len() as u64);
+        assert!(lengths.named().iter().all(|(name, count)| name.len() as u64 == *count));
     }
 
     #[test]
