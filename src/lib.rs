@@ -31,6 +31,8 @@ pub mod ledger;
 pub mod apply;
 pub mod sync;
 
+pub mod daemon;
+
 pub mod app;
 pub mod cli;
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod daemon;
 mod demo;
 mod exit;
 mod interrupt;
@@ -11,6 +12,7 @@ mod links;
 mod logging;
 mod outside;
 mod run;
+mod schedule;
 mod simulate;
 mod view;
 
@@ -45,7 +47,9 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
     let global = &args.global;
     match args.command {
         Command::Run(ref command) => run::run(global, command).await,
+        Command::Daemon => daemon::daemon(global).await,
         Command::Check => check::check(global),
+        Command::Schedule => schedule::schedule(global),
         Command::Status(ref command) => view::status(global, command).await,
         Command::History(ref command) => view::history(global, command).await,
         Command::Links(ref command) => links::links(global, command).await,

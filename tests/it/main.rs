@@ -9,6 +9,7 @@ mod cli;
 mod conflicts;
 mod cursors;
 mod customers;
+mod daemon;
 mod databases;
 mod faults;
 mod history;
