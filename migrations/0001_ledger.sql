@@ -1,6 +1,7 @@
 -- The ledger: what bcsync knows of every record, and what it did.
 -- This file is read by people too: each table and column says what it holds. Times are UTC, ISO 8601, and sort as text.
 -- Ask the views at the end rather than the tables; their names and columns stay.
+-- A checksum tells that a row was damaged on the disk. Who changes a column that it is over has to write it anew.
 
 PRAGMA application_id = 0x62637379;  -- "bcsy"
 
@@ -20,7 +21,8 @@ CREATE TABLE target (
     company_id     TEXT NOT NULL,         -- id in Business Central
     company_name   TEXT NOT NULL,         -- its name there, at first use
     local_currency TEXT NOT NULL,         -- currency code of the company; blank on documents
-    bound_at       TEXT NOT NULL          -- when it was first used
+    bound_at       TEXT NOT NULL,         -- when it was first used
+    checksum       BLOB NOT NULL          -- over name, tenant, environment, company_id and local_currency
 ) STRICT;
 
 -- The configured jobs that have run at least once.
@@ -30,6 +32,7 @@ CREATE TABLE job (
     target_id INTEGER NOT NULL REFERENCES target,
     entity    TEXT NOT NULL,         -- Business Central entity set
     cursor    TEXT,                  -- where the next incremental read begins; null: read everything
+    checksum  BLOB,                  -- over the cursor
     mapping   BLOB NOT NULL,         -- fingerprint of mapping and policies in force at the last read
     full_at   TEXT                   -- end of the last complete full read
 ) STRICT;
@@ -58,6 +61,7 @@ CREATE TABLE link_detail (
     snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
     linked_at   TEXT NOT NULL,
     written_at  TEXT NOT NULL,     -- last successful write or adoption
+    checksum    BLOB NOT NULL,     -- over all of the above but the times, and over the link's job and key
     UNIQUE (target_id, entity, bc_id)
 ) STRICT;
 
@@ -71,16 +75,26 @@ CREATE TABLE outbox (
     record         TEXT NOT NULL,     -- JSON: the source record itself
     draft          TEXT,              -- JSON: what Business Central is to hold; null when the mapping refused the record
     match_value    TEXT,              -- canonical value of match_on
+    refused        INTEGER NOT NULL DEFAULT 0,  -- 1: quarantined when it was read, so that nothing of it can be sent
     reason         TEXT,              -- why it is in this state, for people
     code           TEXT,              -- Business Central's error code
     correlation_id TEXT,              -- Business Central's correlation id, for its support
+    error          TEXT,              -- code and words without the record's own values: several records can have the same
+    retry_at       TEXT,              -- when it is taken up again by itself; null: pending and waiting ones in every run, others never
+    waiting_since  TEXT,              -- since when something that it refers to has been missing
+    decision       TEXT CHECK (decision IN ('source', 'bc')),  -- who is right, as a person decided after a conflict
+    seen_etag      TEXT,              -- of the row in conflict: a decision for the source holds as long as it stands
     repeated       INTEGER NOT NULL DEFAULT 0,  -- 1: an earlier create of ours may have happened
-    attempts       INTEGER NOT NULL DEFAULT 0,  -- sends that were answered with an error
+    attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
+    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft and match_value
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
+CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
+-- Few rows, and nobody searches for them: the check of the file compares them, and finds a flipped bit.
+CREATE INDEX outbox_repeated ON outbox (seq) WHERE repeated;
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
 -- A record has several when requests under one etag were lost one after the other: at most one of them can win.
@@ -100,7 +114,8 @@ CREATE TABLE intent (
     run_id      INTEGER NOT NULL REFERENCES run,
     sent_at     TEXT NOT NULL,     -- our clock, right before sending; each attempt stamps it anew
     clock_ahead INTEGER,           -- milliseconds by which Business Central's clock was ahead of ours; null: unknown
-    released    INTEGER NOT NULL DEFAULT 0   -- 1: read back and found undone; the next write under the same etag decides which of them wins
+    released    INTEGER NOT NULL DEFAULT 0,  -- 1: read back and found undone; the next write under the same etag decides which of them wins
+    checksum    BLOB NOT NULL      -- over all of the above but run_id and released
 ) STRICT;
 CREATE INDEX intent_by_record ON intent (job_id, key);
 CREATE UNIQUE INDEX intent_on_its_way ON intent (job_id, key) WHERE NOT released;
@@ -125,7 +140,7 @@ CREATE TABLE run (
     mode         TEXT NOT NULL CHECK (mode IN ('full', 'incremental')),
     started_at   TEXT NOT NULL,
     finished_at  TEXT,
-    result       TEXT NOT NULL CHECK (result IN ('running', 'done', 'attention', 'failed', 'denied', 'refused', 'interrupted')),
+    result       TEXT NOT NULL CHECK (result IN ('running', 'done', 'attention', 'held', 'failed', 'denied', 'refused', 'interrupted')),
     message      TEXT,              -- why it did not end as done
     null_cursors INTEGER NOT NULL DEFAULT 0,  -- records whose cursor column is null: only full reads see them
     missing      INTEGER,           -- linked records that a complete full read did not find
@@ -177,6 +192,18 @@ CREATE TABLE schedule (
     skipped_at TEXT                        -- when that happened last
 ) STRICT, WITHOUT ROWID;
 
+-- What the brake held at the last run of a job, until a run goes ahead. `bcsync approve` makes its counts a ceiling.
+CREATE TABLE held_plan (
+    job_id      INTEGER PRIMARY KEY REFERENCES job,
+    run_id      INTEGER NOT NULL REFERENCES run,  -- the run that was held
+    plan        BLOB NOT NULL,     -- 128 bits over key, kind and content of everything that was to be done
+    creates     INTEGER NOT NULL,  -- rows to be made
+    updates     INTEGER NOT NULL,  -- rows to be changed
+    deletes     INTEGER NOT NULL,  -- rows to be deleted or blocked
+    closes      INTEGER NOT NULL,  -- links to be closed
+    approved_at TEXT               -- when a person approved it; null: not yet
+) STRICT;
+
 -- What a run did with one record.
 CREATE TABLE change (
     change_id      INTEGER PRIMARY KEY,
@@ -198,8 +225,8 @@ CREATE INDEX change_by_record ON change (job_id, key);
 CREATE TABLE field_change (
     change_id INTEGER NOT NULL REFERENCES change ON DELETE CASCADE,
     property  TEXT NOT NULL,  -- a line's as lines[KEY].property
-    old       TEXT,           -- JSON: what we had sent, or what Business Central held when it was overwritten
-    new       TEXT,           -- JSON: what was sent
+    old       TEXT,           -- JSON: what we had sent, or what Business Central holds that somebody changed there
+    new       TEXT,           -- JSON: what was sent, or in a conflict what the source wants
     PRIMARY KEY (change_id, property)
 ) STRICT, WITHOUT ROWID;
 
@@ -215,14 +242,14 @@ FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;
 -- Records that a person must look at.
 CREATE VIEW failed_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, outbox.correlation_id,
-       outbox.attempts, outbox.staged_at, outbox.changed_at, outbox.record
+       outbox.attempts, outbox.retry_at, outbox.staged_at, outbox.changed_at, outbox.record
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 
 -- Everything that is not in Business Central yet, and why.
 CREATE VIEW pending_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code,
-       outbox.staged_at, outbox.changed_at,
+       outbox.retry_at, outbox.waiting_since, outbox.staged_at, outbox.changed_at,
        (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('pending', 'waiting', 'held', 'locked') ORDER BY job.name, outbox.seq;

@@ -164,6 +164,15 @@ impl<'a> App<'a> {
         Ok(Ledger::open(self.ledger_options(), self.clock.clone()).await?)
     }
 
+    /// Opens the ledger for writing when there is one.
+    pub async fn open_existing_ledger(&self) -> Result<Ledger, AppError> {
+        let options = self.ledger_options();
+        if !options.path.exists() {
+            return Err(LedgerError::None { path: options.path }.into());
+        }
+        Ok(Ledger::open(options, self.clock.clone()).await?)
+    }
+
     /// At most `limit` rows of a view of the ledger, which may be in use by another process.
     pub async fn view(&self, view: View, job: Option<&str>, limit: u32) -> Result<Table, AppError> {
         let ledger = Ledger::open_read_only(self.ledger_options(), self.clock.clone()).await?;

@@ -29,6 +29,7 @@ pub mod bc;
 pub mod ledger;
 
 pub mod apply;
+pub mod ops;
 pub mod sync;
 
 pub mod daemon;

@@ -64,7 +64,7 @@ impl Pass<'_> {
             Applied { counters: Counters::default(), stopped: None }
         };
         merge_reading(&mut counters, &reading.counters);
-        error = error.or(stopped.map(SyncError::from));
+        error = [stopped.map(SyncError::from), error].into_iter().flatten().max_by_key(SyncError::result);
         if let Some(SyncError::Bc(Failure::Cancelled)) = error
             && expired.load(Ordering::Relaxed)
         {
@@ -128,6 +128,8 @@ impl Pass<'_> {
                 mode: self.job.mode,
                 on_conflict: self.job.on_conflict,
                 on_missing: self.job.on_missing,
+                patience: self.job.patience,
+                brake: self.job.brake,
                 settle_window: target.settle_window,
                 batch_size: target.batch_size,
                 check_total: self.job.check_total.clone(),

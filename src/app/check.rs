@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Brake, Config, Field, Job, LinesOrigin, Located, Problem, Report, SourceKind};
+use crate::config::{Config, Field, Job, LinesOrigin, Located, Problem, Report, SourceKind};
 use crate::mapping::{CompileError, LinesMapping, Mapping, MappingSpec, NameUse, Place};
 use crate::model::{Mode, OnDelete};
 use crate::schema::{closest, standard, standard_sets};
@@ -44,7 +44,7 @@ pub fn check(config: &mut Config) -> Result<BTreeMap<String, Mapping>, Box<Check
 
 /// Settings of `job` that are understood and not acted on yet, so that nobody relies on them unawares.
 pub(super) fn without_effect(job: &Job) -> Vec<&'static str> {
-    let set = [(job.brake != Brake::default(), "`brake`"), (job.on_delete != OnDelete::Keep, "`on_delete`")];
+    let set = [(job.on_delete != OnDelete::Keep, "`on_delete`")];
     set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect()
 }
 

@@ -10,7 +10,7 @@ use crate::apply::CheckTotal;
 use crate::config::{self, Job, LinesOrigin, SourceKind};
 use crate::ledger::{Ledger, LedgerError};
 use crate::mapping::Mapping;
-use crate::model::{EntityName, OnConflict, Progress, RunResult};
+use crate::model::{EntityName, OnConflict, Patience, Progress, RunResult};
 use crate::source::{CursorSpec, LinesSpec, Overlap, SqlSource, StreamSpec};
 use crate::sync::{JobSpec, Pass, Report};
 
@@ -118,6 +118,7 @@ fn spec(app: &App<'_>, job: &Job, mapping: Arc<Mapping>) -> Result<JobSpec, Stri
         // Only a job that never changes rows has none, and it asks nobody.
         on_conflict: job.on_conflict.unwrap_or(OnConflict::Hold),
         on_missing: job.on_missing,
+        brake: job.brake,
         rename: job.rename,
         check_total: job
             .check_total
@@ -125,6 +126,7 @@ fn spec(app: &App<'_>, job: &Job, mapping: Arc<Mapping>) -> Result<JobSpec, Stri
             .map(|check| CheckTotal { property: check.value.property.value.clone(), tolerance: check.value.tolerance }),
         timezone: job.timezone,
         retry: policy(&job.retry),
+        patience: Patience { waiting_for: job.retry.waiting_for, retry_quarantined: job.retry.retry_quarantined },
         timeout: job.timeout,
     })
 }

@@ -55,7 +55,7 @@ impl Applier<'_> {
         snapshot.answered = compare::answered(&snapshot.sent, row);
         if changes.is_empty() {
             let update = candidate.link_to(row, number, snapshot);
-            return candidate.settled(Outcome::Adopted, Some(SettledLink::Current(update)), None);
+            return candidate.settled(Outcome::Adopted, SettledLink::Current(update), None);
         }
         let fields = field_changes(&changes);
         let properties = compare::with_overwritten(&self.job.schema, &changes, &snapshot.sent, Some(row));

@@ -1,10 +1,11 @@
 //! A row of the outbox whose references are resolved, on its way to a write or a settlement.
 
 use super::operation::Prepared;
+use super::reasons::{KEPT, decided};
 use super::round::Note;
 use crate::bc::Row;
-use crate::ledger::{History, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
-use crate::model::{Outcome, RecordState, Resolved, Snapshot};
+use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
+use crate::model::{OnConflict, Outcome, RecordState, Resolved, Snapshot, Take};
 
 /// A row whose references are resolved.
 pub(super) struct Candidate {
@@ -15,22 +16,50 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn settled(&self, outcome: Outcome, link: Option<SettledLink>, reason: Option<Reason>) -> Prepared {
-        Prepared::Settled(Box::new(Settlement {
-            key: self.row.key.clone(),
-            fingerprint: self.row.fingerprint,
-            outcome,
-            link,
-            reason,
-            fields: Vec::new(),
-            history: History::Always,
-            open: false,
-        }))
+    pub(super) fn settled(&self, outcome: Outcome, link: SettledLink, reason: Option<Reason>) -> Prepared {
+        let settlement = Settlement::done(&self.row.key, self.row.fingerprint, outcome, link);
+        Prepared::Settled(Box::new(Settlement { reason, ..settlement }))
+    }
+
+    pub(super) fn gone(&self, link: SettledLink, reason: Reason) -> Prepared {
+        let settlement = Settlement::done(&self.row.key, self.row.fingerprint, Outcome::Closed, link);
+        Prepared::Gone(Box::new(Settlement { reason: Some(reason), ..settlement }))
     }
 
     pub(super) fn left(&self, state: RecordState, reason: impl Into<String>) -> Prepared {
         let reason = Reason::new(reason);
         Prepared::Settled(Box::new(Settlement::left(&self.row.key, self.row.fingerprint, state, reason)))
+    }
+
+    /// Who wins about the row `bc`: as a person decided when it was as it is now, else as configured.
+    pub(super) fn policy(&self, configured: OnConflict, bc: &Row) -> OnConflict {
+        match self.row.decision {
+            None => configured,
+            Some(Take::Bc) => OnConflict::BcWins,
+            Some(Take::Source) if self.row.seen_etag.as_deref() == Some(bc.etag.as_str()) => OnConflict::SourceWins,
+            Some(Take::Source) => OnConflict::Hold,
+        }
+    }
+
+    /// The conflict about `held` properties of the row `bc`; both values are told.
+    pub(super) fn conflict(&self, job: &str, held: Vec<FieldChange>, bc: &Row) -> Prepared {
+        let names: Vec<_> = held.iter().map(|field| field.property.as_str()).collect();
+        let key = &self.row.key;
+        let reason = format!(
+            "someone changed {} in Business Central; decide with `bcsync resolve {job} {key} --take source` or \
+             `--take bc`",
+            names.join(", ")
+        );
+        let state = RecordState::Conflict;
+        let mut settlement = Settlement::left(key, self.row.fingerprint, state, Reason::new(reason));
+        settlement.fields = held;
+        settlement.next.etag = Some(bc.etag.clone());
+        Prepared::Settled(Box::new(settlement))
+    }
+
+    /// Why nothing was sent although BC does not hold what the source has.
+    pub(super) fn kept(&self) -> Reason {
+        self.row.decision.map_or_else(|| Reason::new(KEPT), decided)
     }
 
     /// The link as it is, for this version of the record.

@@ -101,12 +101,19 @@ pub(super) struct ThreeWay {
     pub(super) send: Vec<PropertyChange>,
     /// Properties that BC keeps against us, with the value it keeps.
     pub(super) kept: Vec<FieldChange>,
-    /// Properties that someone changed and nobody has decided about.
-    pub(super) held: Vec<String>,
+    /// Properties that someone changed and nobody has decided about, from what BC holds to what we want.
+    pub(super) held: Vec<FieldChange>,
 }
 
 /// Compares three ways: what we want (`changes`), what we sent and BC answered last (`last`), and what `row` holds now.
-pub(super) fn three_way(job: &ApplyJob, changes: Vec<PropertyChange>, last: &Snapshot, row: &Row) -> ThreeWay {
+/// `policy` says who wins.
+pub(super) fn three_way(
+    job: &ApplyJob,
+    policy: OnConflict,
+    changes: Vec<PropertyChange>,
+    last: &Snapshot,
+    row: &Row,
+) -> ThreeWay {
     let mut result = ThreeWay::default();
     for change in changes {
         let held = row.get(&change.name);
@@ -120,12 +127,14 @@ pub(super) fn three_way(job: &ApplyJob, changes: Vec<PropertyChange>, last: &Sna
             result.send.push(change);
             continue;
         }
-        match job.on_conflict {
+        match policy {
             OnConflict::SourceWins => result.send.push(PropertyChange { old: held.cloned(), ..change }),
             OnConflict::BcWins => {
                 result.kept.push(FieldChange { property: change.name, old: Some(change.new), new: held.cloned() });
             }
-            OnConflict::Hold => result.held.push(change.name),
+            OnConflict::Hold => {
+                result.held.push(FieldChange { property: change.name, old: held.cloned(), new: Some(change.new) });
+            }
         }
     }
     result

@@ -12,4 +12,17 @@ pub enum ApplyError {
     /// BC failed or refuses.
     #[error(transparent)]
     Bc(#[from] Failure),
+    /// The brake holds it.
+    #[error(transparent)]
+    Held(#[from] Held),
+}
+
+/// A run would change more than it may.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("held by the brake: {exceeded}; `bcsync approve {job}` lets it go ahead")]
+pub struct Held {
+    /// The job.
+    pub job: String,
+    /// What is too much, with what is allowed.
+    pub exceeded: String,
 }

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use rust_decimal::Decimal;
 
 use crate::ledger::{JobId, TargetId};
-use crate::model::{Adopt, EntityName, Mode, OnConflict, OnMissing, Value};
+use crate::model::{Adopt, Brake, EntityName, Mode, OnConflict, OnMissing, Patience, Value};
 use crate::schema::{self, EntitySchema, Locale};
 
 /// A job as applying sees it.
@@ -39,6 +39,10 @@ pub struct ApplyJob {
     pub on_conflict: OnConflict,
     /// What becomes of a record whose row BC no longer has.
     pub on_missing: OnMissing,
+    /// How long records are left alone that cannot go through for now.
+    pub patience: Patience,
+    /// How much a run may change.
+    pub brake: Brake,
     /// How long a request whose answer was lost may still take effect.
     pub settle_window: Duration,
     /// Operations in an envelope, at most.

@@ -10,10 +10,13 @@
 //! stops the job.
 
 mod adopt;
+mod brake;
 mod candidate;
+mod closing;
 mod compare;
 mod error;
 mod job;
+mod locked;
 mod matching;
 mod operation;
 mod order;
@@ -25,9 +28,12 @@ mod recover;
 mod recreated;
 mod references;
 mod round;
+mod same_error;
 mod send;
+mod settle;
+mod waiting;
 
-pub use error::ApplyError;
+pub use error::{ApplyError, Held};
 pub use job::{ApplyJob, CheckTotal};
 
 use std::sync::Mutex;
@@ -78,13 +84,15 @@ pub struct Applied {
 }
 
 impl Applier<'_> {
-    /// Resolves what is open, then takes up everything in the outbox that can be sent, and what may pass once more
-    /// after a delay. Whatever is left when the attempts are used up stays in the outbox for the next run.
+    /// Resolves what is open, then, unless the brake holds it, takes up everything in the outbox that can be sent, and
+    /// what may pass once more after a delay. Whatever is left when the attempts are used up stays in the outbox for the
+    /// next run.
     pub async fn apply(&self, run: RunId) -> Applied {
-        let round = Mutex::new(Round::default());
+        let round = Mutex::new(Round::new(self.ledger.time()));
         let mut lookups = Lookups::default();
         let stopped = self.rounds(run, &round, &mut lookups).await.err();
         let mut round = round.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.log_waiting(&round);
         for _ in 0..round.unsettled() {
             round.counters.count(Outcome::Left(RecordState::Pending));
         }
@@ -93,20 +101,22 @@ impl Applier<'_> {
 
     async fn rounds(&self, run: RunId, round: &Mutex<Round>, lookups: &mut Lookups) -> Result<(), ApplyError> {
         let mut delays = self.outlet.writer.delays(&self.retry);
-        loop {
+        let next = || round::lock(round).next();
+        self.recover(run, round).await?;
+        self.brake(run, round, lookups).await?;
+        self.drain(run, round, lookups).await?;
+        while let Some(again) = next() {
+            if again == Again::Later {
+                let Some(delay) = delays.next(None) else { break };
+                info!(job = %self.job.name, delay_ms = delay.as_millis(), "taking up again what may have passed");
+                tokio::select! {
+                    () = self.cancel.cancelled() => return Err(Failure::Cancelled.into()),
+                    () = tokio::time::sleep(delay) => {}
+                }
+            }
             self.recover(run, round).await?;
             self.drain(run, round, lookups).await?;
-            let delay = match round::lock(round).next() {
-                None => return Ok(()),
-                Some(Again::Now) => continue,
-                Some(Again::Later) => delays.next(None),
-            };
-            let Some(delay) = delay else { return Ok(()) };
-            info!(job = %self.job.name, delay_ms = delay.as_millis(), "taking up again what may have passed");
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(Failure::Cancelled.into()),
-                () = tokio::time::sleep(delay) => {}
-            }
         }
+        self.finish(run, round).await
     }
 }

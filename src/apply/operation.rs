@@ -1,10 +1,11 @@
 //! One write for one record, ready to be sent.
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
-use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Value, Values};
+use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Take, Value, Values};
 
 /// What becomes of a row of the outbox.
 pub(super) enum Prepared {
@@ -12,6 +13,19 @@ pub(super) enum Prepared {
     Write(Box<Write>),
     /// It is settled without sending anything.
     Settled(Box<Settlement>),
+    /// Business Central no longer has its row: its link is to be closed, unless that is so of too many.
+    Gone(Box<Settlement>),
+}
+
+impl Prepared {
+    /// What it is in a plan, with key and content of the record; `None` when nothing is to be done.
+    pub(super) fn step(&self) -> Option<(Step, &str, Fingerprint)> {
+        match self {
+            Self::Write(write) => Some((write.step(), &write.key, write.draft)),
+            Self::Gone(settlement) => Some((Step::Close, &settlement.key, settlement.fingerprint)),
+            Self::Settled(_) => None,
+        }
+    }
 }
 
 /// A record of the outbox with what its write needs.
@@ -27,6 +41,10 @@ pub(super) struct Write {
     pub(super) match_value: Option<String>,
     /// The total that must come out.
     pub(super) total: Option<Value>,
+    /// Who is right, as a person decided.
+    pub(super) decided: Option<Take>,
+    /// Since when something that the record refers to has been missing.
+    pub(super) waiting_since: Option<DateTime<Utc>>,
     /// What is sent.
     pub(super) what: What,
     /// What the link will hold once BC has done it. `answered` comes with the answer; until then it is what BC holds
@@ -86,7 +104,9 @@ impl Write {
             fingerprint: row.fingerprint,
             draft: row.draft.fingerprint(),
             match_value: row.match_value.clone(),
-            total: row.draft.total.clone(),
+            total: row.total().cloned(),
+            decided: row.decision,
+            waiting_since: row.waiting_since,
             what,
             snapshot,
             fields,
@@ -111,6 +131,14 @@ impl Write {
             snapshot: self.snapshot.clone(),
             total: self.total.clone(),
             partial: matches!(self.what, What::Order { partial: true, .. }),
+        }
+    }
+
+    /// What it is in a plan.
+    fn step(&self) -> Step {
+        match &self.what {
+            What::Create { .. } => Step::Create,
+            What::Update { .. } | What::Order { .. } => Step::Update,
         }
     }
 

@@ -5,16 +5,14 @@
 //! wrote are never touched.
 
 use super::Applier;
+use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
-use super::reasons::KEPT;
-use super::round::Note;
 use crate::bc::{Operation, Row};
-use crate::ledger::{FieldChange, History, Link, OutboxRow, Reason, SettledLink, Settlement};
+use crate::ledger::{FieldChange, Link, SettledLink, Settlement};
 use crate::model::{
-    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, RecordState, Resolved, Snapshot,
-    Value, Values,
+    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, Snapshot, Value, Values,
 };
 
 /// Lines that one transaction changes at most: with the header and the read-back 99 of BC's 100 operations.
@@ -24,34 +22,16 @@ const LINES_AT_ONCE: usize = 97;
 /// is written makes BC spread the document's discount anew over the others.
 const ANY_ETAG: &str = "*";
 
-/// The state in which BC lets a document be changed; the API calls it so although BC itself says "Open".
-const CHANGEABLE: &str = "Draft";
-
 impl Applier<'_> {
     /// The write that makes of `row` what `change` asks for, or what keeps it from being made.
-    pub(super) fn prepare_order(
-        &self,
-        outbox: &OutboxRow,
-        link: &Link,
-        row: &Row,
-        change: OrderChange,
-        note: &Note,
-        resolved: &Resolved,
-    ) -> Prepared {
-        let left = |state, reason: String| {
-            Prepared::Settled(Box::new(Settlement::left(&outbox.key, outbox.fingerprint, state, Reason::new(reason))))
-        };
-        let status = row.text("status");
-        if !status.is_empty() && status != CHANGEABLE {
-            let status = status.replace("_x0020_", " ");
-            return left(
-                RecordState::Locked,
-                format!(
-                    "the document is released or in review in Business Central (status {status}); it is written when it is reopened"
-                ),
-            );
+    pub(super) fn prepare_order(&self, candidate: &Candidate, link: &Link, row: &Row, change: OrderChange) -> Prepared {
+        let Candidate { row: outbox, resolved, .. } = candidate;
+        if let Some(locked) = self.lock_of(outbox, row) {
+            return Prepared::Settled(Box::new(locked));
         }
-        let ThreeWay { send, kept, mut held } = compare::three_way(&self.job, change.header, &link.snapshot, row);
+        let policy = candidate.policy(self.job.on_conflict, row);
+        let ThreeWay { send, kept, mut held } =
+            compare::three_way(&self.job, policy, change.header, &link.snapshot, row);
         let mut fields = field_changes(&send);
         fields.extend(kept);
         let rows = compare::sorted_lines(&self.job, row);
@@ -66,6 +46,7 @@ impl Applier<'_> {
         snapshot.answered = compare::answered(&snapshot.sent, row);
         let mut plan = LinePlan {
             job: &self.job,
+            policy,
             document: format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id),
             link,
             rows: &rows,
@@ -78,14 +59,10 @@ impl Applier<'_> {
         }
         let LinePlan { document, operations: lines, .. } = plan;
         if !held.is_empty() {
-            let names = held.join(", ");
-            return left(
-                RecordState::Conflict,
-                format!("someone changed {names} in Business Central, and `on_conflict` is \"hold\""),
-            );
+            return candidate.conflict(&self.job.name, held, row);
         }
         if send.is_empty() && lines.is_empty() && !partial {
-            return self.nothing_to_send(outbox, row, &snapshot, fields, note);
+            return self.nothing_to_send(candidate, row, &snapshot, fields);
         }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
         let mut operations =
@@ -99,24 +76,17 @@ impl Applier<'_> {
     /// BC keeps what it holds, or holds what is wanted already.
     fn nothing_to_send(
         &self,
-        outbox: &OutboxRow,
+        candidate: &Candidate,
         row: &Row,
         snapshot: &Snapshot,
         fields: Vec<FieldChange>,
-        note: &Note,
     ) -> Prepared {
+        let Candidate { row: outbox, note, .. } = candidate;
         let update = self.link_update(row, snapshot, outbox.draft.fingerprint(), outbox.match_value.clone(), &[]);
         let outcome = if fields.is_empty() && !note.stepped { Outcome::Equal } else { Outcome::Updated };
-        Prepared::Settled(Box::new(Settlement {
-            key: outbox.key.clone(),
-            fingerprint: outbox.fingerprint,
-            outcome,
-            link: Some(SettledLink::Current(update)),
-            reason: (!fields.is_empty()).then(|| Reason::new(KEPT)),
-            fields,
-            history: History::Always,
-            open: false,
-        }))
+        let settlement = Settlement::done(&outbox.key, outbox.fingerprint, outcome, SettledLink::Current(update));
+        let reason = (!fields.is_empty()).then(|| candidate.kept());
+        Prepared::Settled(Box::new(Settlement { reason, fields, ..settlement }))
     }
 
     /// The body of the PATCH that the batch begins with: what changes, or the match property as it is.
@@ -132,12 +102,15 @@ impl Applier<'_> {
 /// The operations on lines, as they come together.
 struct LinePlan<'a> {
     job: &'a ApplyJob,
+    /// Who wins where somebody changed a line.
+    policy: OnConflict,
     /// The document's path.
     document: String,
     link: &'a Link,
     /// Its lines in BC, ours and others.
     rows: &'a [Row],
-    held: &'a mut Vec<String>,
+    /// What somebody changed and nobody has decided about.
+    held: &'a mut Vec<FieldChange>,
     fields: &'a mut Vec<FieldChange>,
     operations: Vec<Operation>,
 }
@@ -170,18 +143,19 @@ impl LinePlan<'_> {
         merge(&mut wanted, &changes);
         let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) else {
             // A person deleted the line in BC.
-            match self.job.on_conflict {
-                OnConflict::Hold => self.held.push(format!("lines[{key}]")),
-                OnConflict::BcWins => {}
+            let deleted = FieldChange { property: format!("lines[{key}]"), old: None, new: None };
+            match self.policy {
+                OnConflict::Hold => self.held.push(deleted),
+                OnConflict::BcWins => take(snapshot, &key, &changes, None),
                 // Somebody's line has its place: nobody can tell what became of ours.
                 OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == sequence) => {
-                    self.held.push(format!("lines[{key}]"));
+                    self.held.push(deleted);
                 }
                 OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }, snapshot),
             }
             return;
         };
-        let mut send = Vec::new();
+        let (mut send, mut kept) = (Vec::new(), Vec::new());
         for change in changes {
             let held = row.get(&change.name);
             let is =
@@ -191,7 +165,7 @@ impl LinePlan<'_> {
             let ours = known.and_then(|line| of(&line.answered));
             let untouched =
                 is(change.old.as_ref()) || is(ours.as_ref()) || is(Some(&change.new)) || change.old.is_none();
-            match self.job.on_conflict {
+            match self.policy {
                 _ if untouched => {
                     self.field(&key, &change.name, change.old.clone(), Some(change.new.clone()));
                     send.push(change);
@@ -200,17 +174,21 @@ impl LinePlan<'_> {
                     self.field(&key, &change.name, held.cloned(), Some(change.new.clone()));
                     send.push(change);
                 }
-                OnConflict::BcWins => self.field(&key, &change.name, Some(change.new.clone()), held.cloned()),
-                OnConflict::Hold => self.held.push(format!("lines[{key}].{}", change.name)),
+                OnConflict::BcWins => {
+                    self.field(&key, &change.name, Some(change.new.clone()), held.cloned());
+                    kept.push(change);
+                }
+                OnConflict::Hold => {
+                    let property = format!("lines[{key}].{}", change.name);
+                    self.held.push(FieldChange { property, old: held.cloned(), new: Some(change.new) });
+                }
             }
         }
+        take(snapshot, &key, &kept, Some(row));
         if send.is_empty() {
             return;
         }
-        if let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == key) {
-            merge(&mut line.sent, &send);
-            line.answered = compare::answered(&line.sent, row);
-        }
+        take(snapshot, &key, &send, Some(row));
         let schema = self.job.line_schema.as_deref().unwrap_or(&self.job.schema);
         let body = compare::with_overwritten(schema, &send, &wanted, Some(row));
         self.operations.push(Operation::patch(self.path(Some(&row.id)), ANY_ETAG, object(&body)));
@@ -235,6 +213,15 @@ impl LinePlan<'_> {
             Some(id) => format!("{}/{navigation}({id})", self.document),
             None => format!("{}/{navigation}", self.document),
         }
+    }
+}
+
+/// What the link holds of the line `key` once `changes` are made, or are known not to be: `row` is the line before.
+fn take(snapshot: &mut Snapshot, key: &str, changes: &[PropertyChange], row: Option<&Row>) {
+    let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == key) else { return };
+    merge(&mut line.sent, changes);
+    if let Some(row) = row {
+        line.answered = compare::answered(&line.sent, row);
     }
 }
 

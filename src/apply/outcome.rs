@@ -9,11 +9,12 @@ use super::Applier;
 use super::compare;
 use super::error::ApplyError;
 use super::operation::{What, Write};
-use super::reasons::reason_of;
+use super::reasons::{decided, reason_of};
 use super::recreated::{self, Lines};
 use super::round::{Again, Note, QUICK_TRIES, Round, lock};
+use super::waiting::tell_once;
 use crate::bc::{BcError, Failure, Part, Row, Sent};
-use crate::ledger::{FieldChange, History, LinkUpdate, Reason, RunId, SettledLink, Settlement};
+use crate::ledger::{FieldChange, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{ErrorClass, Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
 
 impl Applier<'_> {
@@ -47,11 +48,11 @@ impl Applier<'_> {
                 }
             };
             match self.refusal(write, &refusal, round) {
-                Next::Settle(settlement) => settlements.push(*settlement),
-                Next::Open => {}
-                Next::NotDone => not_done.push(write.key.as_str()),
-                Next::Repeat => repeated.push(write.key.as_str()),
-                Next::Denied => {
+                Followup::Settle(settlement) => settlements.push(*settlement),
+                Followup::Open => {}
+                Followup::NotDone => not_done.push(write.key.as_str()),
+                Followup::Repeat => repeated.push(write.key.as_str()),
+                Followup::Denied => {
                     not_done.push(write.key.as_str());
                     denied.get_or_insert(refusal);
                 }
@@ -59,7 +60,8 @@ impl Applier<'_> {
         }
         let total = |key: &str| writes.iter().find(|write| write.key == key)?.total.clone();
         self.check_totals(total, &mut settlements).await?;
-        self.settle(run, round, &settlements).await?;
+        tell_once(round, &mut settlements);
+        self.settle(run, round, settlements).await?;
         if !not_done.is_empty() {
             self.ledger.drop_refused(self.job.id, &not_done, false).await?;
         }
@@ -100,7 +102,7 @@ impl Applier<'_> {
                 return self.settle_step(run, round, settlement).await;
             }
             self.check_totals(|_| write.total.clone(), std::slice::from_mut(&mut settlement)).await?;
-            return self.settle(run, round, &[settlement]).await;
+            return self.settle(run, round, vec![settlement]).await;
         }
         // Rolled back, unless the server committed on the way: the row is read before anything is concluded.
         let refusal = parts.iter().flatten().find(|part| !part.succeeded());
@@ -147,22 +149,10 @@ impl Applier<'_> {
             What::Order { recreated, .. } => recreated,
             What::Create { .. } | What::Update { .. } => &[],
         };
-        Settlement {
-            key: write.key.clone(),
-            fingerprint: write.fingerprint,
-            outcome: write.success(),
-            link: Some(SettledLink::Current(self.link_update(
-                row,
-                &write.snapshot,
-                write.draft,
-                write.match_value.clone(),
-                recreated,
-            ))),
-            reason: None,
-            fields: write.fields.clone(),
-            history: History::Always,
-            open: false,
-        }
+        let link = self.link_update(row, &write.snapshot, write.draft, write.match_value.clone(), recreated);
+        let link = SettledLink::Current(link);
+        let settlement = Settlement::done(&write.key, write.fingerprint, write.success(), link);
+        Settlement { reason: write.decided.map(decided), fields: write.fields.clone(), ..settlement }
     }
 
     /// The link to `row` after it was made to hold `snapshot`. `recreated` are the sequences that all its lines had
@@ -202,43 +192,50 @@ impl Applier<'_> {
     }
 
     /// What follows from BC's refusal of one operation.
-    fn refusal(&self, write: &Write, refusal: &BcError, round: &Mutex<Round>) -> Next {
+    fn refusal(&self, write: &Write, refusal: &BcError, round: &Mutex<Round>) -> Followup {
         let mut round = lock(round);
-        let settle =
-            |state| Next::Settle(Box::new(Settlement::left(&write.key, write.fingerprint, state, reason_of(refusal))));
+        let reason = || reason_of(refusal, write.snapshot.values());
+        let left = |state| Settlement::left(&write.key, write.fingerprint, state, reason());
         match refusal.class {
             ErrorClass::Open => {
                 warn!(job = %self.job.name, record = %write.key, status = refusal.status, "the outcome is open");
                 round.again(&write.key, Again::Now);
-                Next::Open
+                Followup::Open
             }
             ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig => {
                 round.again(&write.key, Again::Later);
-                Next::NotDone
+                Followup::NotDone
             }
             ErrorClass::Stale if round.again(&write.key, Again::Now) <= QUICK_TRIES => {
                 round.note_mut(&write.key).refresh = true;
-                Next::NotDone
+                Followup::NotDone
             }
             // A row with our key came into being since we looked; the next look-up finds it.
-            ErrorClass::Exists if round.again(&write.key, Again::Now) <= QUICK_TRIES => Next::Repeat,
+            ErrorClass::Exists if round.again(&write.key, Again::Now) <= QUICK_TRIES => Followup::Repeat,
             ErrorClass::Gone if round.again(&write.key, Again::Now) <= QUICK_TRIES => {
                 // Whether it is this row or a related one that is missing, reading the row tells.
                 round.note_mut(&write.key).refresh = true;
-                Next::NotDone
+                Followup::NotDone
             }
-            ErrorClass::Undiagnosed if round.again(&write.key, Again::Later) < self.retry.attempts => Next::NotDone,
-            ErrorClass::Locked => settle(RecordState::Locked),
-            ErrorClass::MissingRelation => settle(RecordState::Waiting),
+            ErrorClass::Undiagnosed if round.again(&write.key, Again::Later) < self.retry.attempts => Followup::NotDone,
+            ErrorClass::Locked => {
+                let mut locked = left(RecordState::Locked);
+                locked.next.retry_after = Some(self.retry.initial);
+                Followup::Settle(Box::new(locked))
+            }
+            ErrorClass::MissingRelation => {
+                let waiting = self.waiting(&write.key, write.fingerprint, write.waiting_since, reason());
+                Followup::Settle(Box::new(waiting))
+            }
             ErrorClass::Denied => {
                 round.again(&write.key, Again::Later);
-                Next::Denied
+                Followup::Denied
             }
             ErrorClass::Rejected
             | ErrorClass::Stale
             | ErrorClass::Exists
             | ErrorClass::Gone
-            | ErrorClass::Undiagnosed => settle(RecordState::Quarantined),
+            | ErrorClass::Undiagnosed => Followup::Settle(Box::new(left(RecordState::Quarantined))),
         }
     }
 
@@ -272,8 +269,10 @@ impl Applier<'_> {
         if difference > check.tolerance {
             settlement.outcome = Outcome::Left(RecordState::Conflict);
             settlement.reason = Some(Reason::new(format!(
-                "{} is off by {difference} from the source's total (tolerance {}); the document stays as written",
-                check.property, check.tolerance
+                "{} is {held} in Business Central and {wanted} in the source: off by {difference} (tolerance {}). The \
+                 document stays as written; put the source right, or accept the total with `bcsync resolve {} {} \
+                 --take bc`",
+                check.property, check.tolerance, self.job.name, settlement.key
             )));
             settlement.fields.push(FieldChange {
                 property: check.property.clone(),
@@ -285,7 +284,7 @@ impl Applier<'_> {
 }
 
 /// What follows from a refusal.
-enum Next {
+enum Followup {
     Settle(Box<Settlement>),
     Open,
     NotDone,

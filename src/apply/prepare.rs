@@ -11,16 +11,16 @@ use super::compare::{self, ThreeWay};
 use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{KEPT, UNCLEAR_LINES, refused, waits_for};
+use super::reasons::{NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
-use crate::bc::{Failure, Query, Row};
+use crate::bc::{BcError, Failure, Query, Row};
 use crate::diff;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
-    Action, Adopt, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange, RecordState, Resolved,
-    Snapshot, Value,
+    Action, Adopt, ErrorClass, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange, RecordState,
+    Resolved, Snapshot, Take, Value,
 };
 
 impl Applier<'_> {
@@ -44,9 +44,8 @@ impl Applier<'_> {
                     candidates.push(Candidate { row, resolved, link, note });
                 }
                 Err(missing) => {
-                    let reason = Reason::new(waits_for(&missing));
-                    let waiting = Settlement::left(&row.key, row.fingerprint, RecordState::Waiting, reason);
-                    prepared.push(Prepared::Settled(Box::new(waiting)));
+                    let waits = self.waits(&row, Reason::new(waits_for(&missing)));
+                    prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
                 }
             }
         }
@@ -72,8 +71,17 @@ impl Applier<'_> {
             }
             // Nothing is known to have been sent to a row that a person linked.
             let unknown = link.snapshot.sent.is_empty();
+            let locked = candidate.row.state == RecordState::Locked;
+            let decided = candidate.row.decision.is_some();
             match diff::update(&candidate.resolved, &link.snapshot, 0) {
-                action if unknown || candidate.note.refresh || matches!(action, Action::UpdateOrder(_)) => {
+                // Whether it is still locked, reading tells.
+                action
+                    if unknown
+                        || candidate.note.refresh
+                        || locked
+                        || decided
+                        || matches!(action, Action::UpdateOrder(_)) =>
+                {
                     to_read.push(candidate);
                 }
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
@@ -81,7 +89,7 @@ impl Applier<'_> {
                     let update = candidate.link_as_it_is(link);
                     // The last step of a change in steps can have nothing left to send.
                     let outcome = if candidate.note.stepped { Outcome::Updated } else { Outcome::Equal };
-                    prepared.push(candidate.settled(outcome, Some(SettledLink::Current(update)), None));
+                    prepared.push(candidate.settled(outcome, SettledLink::Current(update), None));
                 }
             }
         }
@@ -130,14 +138,27 @@ impl Applier<'_> {
         } else {
             "Business Central no longer has this row; set `on_missing = \"recreate\"` to have it made again"
         };
-        candidate.settled(Outcome::Closed, Some(SettledLink::Closed(update)), Some(Reason::new(reason)))
+        candidate.gone(SettledLink::Closed(update), Reason::new(reason))
+    }
+
+    /// The settlement of a document whose transaction BC refused, once its row was found untouched.
+    fn refused(&self, row: &OutboxRow, wanted: &Resolved, refusal: &BcError) -> Settlement {
+        let reason = reason_of(refusal, wanted.values());
+        let state = match refusal.class {
+            ErrorClass::Locked => return self.locked(row, reason),
+            ErrorClass::MissingRelation => return self.waiting(&row.key, row.fingerprint, row.waiting_since, reason),
+            ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => {
+                RecordState::Pending
+            }
+            _ => RecordState::Quarantined,
+        };
+        Settlement::left(&row.key, row.fingerprint, state, reason)
     }
 
     /// A linked row that was read because more must be known than its link says.
     fn compare(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
         if let Some(refusal) = &candidate.note.refusal {
-            let settlement = refused(&candidate.row.key, candidate.row.fingerprint, refusal);
-            return Prepared::Settled(Box::new(settlement));
+            return Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal)));
         }
         if link.snapshot.sent.is_empty() {
             return self.adopt(candidate, row, Adopt::Update);
@@ -150,23 +171,24 @@ impl Applier<'_> {
                 anew = Link { snapshot: Snapshot { lines, ..link.snapshot.clone() }, ..link.clone() };
                 &anew
             }
+            Lines::Unclear if candidate.row.decision == Some(Take::Bc) => {
+                let update = SettledLink::Current(candidate.link_as_it_is(link));
+                return candidate.settled(Outcome::Equal, update, Some(candidate.kept()));
+            }
             Lines::Unclear => return candidate.left(RecordState::Conflict, UNCLEAR_LINES),
         };
         let highest_sequence = held.last().map_or(0, compare::sequence);
         let changes = match diff::update(&candidate.resolved, &link.snapshot, highest_sequence) {
             Action::Update(changes) => changes,
             Action::UpdateOrder(change) => {
-                return self.prepare_order(&candidate.row, link, row, change, &candidate.note, &candidate.resolved);
+                return self.prepare_order(candidate, link, row, change);
             }
             Action::None => Vec::new(),
         };
-        let ThreeWay { send, kept, held } = compare::three_way(&self.job, changes, &link.snapshot, row);
+        let policy = candidate.policy(self.job.on_conflict, row);
+        let ThreeWay { send, kept, held } = compare::three_way(&self.job, policy, changes, &link.snapshot, row);
         if !held.is_empty() {
-            let names = held.join(", ");
-            return candidate.left(
-                RecordState::Conflict,
-                format!("someone changed {names} in Business Central, and `on_conflict` is \"hold\""),
-            );
+            return candidate.conflict(&self.job.name, held, row);
         }
         if send.is_empty() {
             let mut snapshot = link.snapshot.clone();
@@ -174,14 +196,17 @@ impl Applier<'_> {
             snapshot.answered = compare::answered(&snapshot.sent, row);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
-            let mut settled = candidate.settled(outcome, Some(SettledLink::Current(update)), None);
+            let mut settled = candidate.settled(outcome, SettledLink::Current(update), None);
             if let Prepared::Settled(settlement) = &mut settled
                 && !kept.is_empty()
             {
                 settlement.fields = kept;
-                settlement.reason = Some(Reason::new(KEPT));
+                settlement.reason = Some(candidate.kept());
             }
             return settled;
+        }
+        if let Some(locked) = self.lock_of(&candidate.row, row) {
+            return Prepared::Settled(Box::new(locked));
         }
         self.update(candidate, link, Some(row), &send, kept)
     }
@@ -206,7 +231,7 @@ impl Applier<'_> {
                 snapshot: link.snapshot.clone(),
             };
             let reason = Reason::new("the job never changes rows: `mode` is \"create_only\"");
-            return candidate.settled(Outcome::Equal, Some(SettledLink::Current(unchanged)), Some(reason));
+            return candidate.settled(Outcome::Equal, SettledLink::Current(unchanged), Some(reason));
         }
         let mut snapshot = link.snapshot.clone();
         snapshot.sent.clone_from(&candidate.resolved.properties);
@@ -233,16 +258,17 @@ impl Applier<'_> {
         for (candidate, sought) in unlinked.into_iter().zip(sought) {
             let next = match found.remove(&candidate.row.key) {
                 None => continue,
-                Some(Found::Absent(_)) if self.job.mode == Mode::UpdateOnly => candidate.left(
-                    RecordState::Waiting,
-                    "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches",
-                ),
+                Some(Found::Absent(_)) if self.job.mode == Mode::UpdateOnly => {
+                    let waits = self.waits(&candidate.row, Reason::new(NO_ROW));
+                    prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
+                    continue;
+                }
                 Some(Found::Absent(since)) => create(&candidate, since, sought),
                 Some(Found::One(row)) => self.found(&candidate, &row).await?,
                 Some(Found::Posted(invoice)) => {
                     let update = candidate.link_to(&invoice, invoice.text("number"), Snapshot::default());
                     let reason = "Business Central has it as an invoice already; it is not written any more";
-                    candidate.settled(Outcome::Closed, Some(SettledLink::Closed(update)), Some(Reason::new(reason)))
+                    candidate.settled(Outcome::Closed, SettledLink::Closed(update), Some(Reason::new(reason)))
                 }
                 Some(Found::Several(ids)) => candidate.left(
                     RecordState::Quarantined,

@@ -1,11 +1,24 @@
 //! Why a record is where it is, in words for people.
 
+use super::same_error;
 use crate::bc::BcError;
-use crate::ledger::{Reason, Settlement};
-use crate::model::{ErrorClass, Fingerprint, RecordState, Reference};
+use crate::ledger::Reason;
+use crate::model::{Reference, Take, Value};
 
 /// Why nothing was sent although BC does not hold what the source has.
 pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
+
+/// What a person decided about a conflict.
+pub(super) fn decided(take: Take) -> Reason {
+    Reason::new(match take {
+        Take::Source => "the source is right, as a person decided",
+        Take::Bc => "Business Central is right, as a person decided",
+    })
+}
+
+/// Why nothing was sent by a job that makes no rows.
+pub(super) const NO_ROW: &str =
+    "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches";
 
 /// Why nothing was sent to a document.
 pub(super) const UNCLEAR_LINES: &str = "Business Central has made the lines of this document anew, and they cannot be \
@@ -22,8 +35,8 @@ pub(super) fn waits_for(missing: &[Reference]) -> String {
     format!("waits for {}", list.join(" and for "))
 }
 
-/// BC's words as the ledger keeps them. The two refusals that nearly every new set-up meets get their fix.
-pub(super) fn reason_of(refusal: &BcError) -> Reason {
+/// BC's words as the ledger keeps them; `own` are the record's values. The two refusals that nearly every new set-up meets get their fix.
+pub(super) fn reason_of<'v>(refusal: &BcError, own: impl Iterator<Item = &'v Value>) -> Reason {
     let hint = if refusal.message.contains("Posting Group must have a value") {
         ". Rows made through the API get posting groups only from a template: in Business Central open `API Setup` and \
          choose a template for the table, and fill in the rows that exist already"
@@ -36,16 +49,6 @@ pub(super) fn reason_of(refusal: &BcError) -> Reason {
         text: format!("{refusal}{hint}"),
         code: Some(refusal.code.clone()).filter(|code| !code.is_empty()),
         correlation_id: refusal.correlation_id.clone(),
+        error: Some(same_error::of(refusal, own)),
     }
-}
-
-/// The settlement of a document whose transaction BC refused, once its row was found untouched.
-pub(super) fn refused(key: &str, fingerprint: Fingerprint, refusal: &BcError) -> Settlement {
-    let state = match refusal.class {
-        ErrorClass::Locked => RecordState::Locked,
-        ErrorClass::MissingRelation => RecordState::Waiting,
-        ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::TooBig | ErrorClass::Denied => RecordState::Pending,
-        _ => RecordState::Quarantined,
-    };
-    Settlement::left(key, fingerprint, state, reason_of(refusal))
 }

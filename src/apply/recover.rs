@@ -15,7 +15,7 @@ use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::round::{Note, Released, Round, lock};
 use crate::bc::Row;
-use crate::ledger::{History, Intent, IntentKind, Reason, RunId, SettledLink, Settlement};
+use crate::ledger::{Intent, IntentKind, Reason, RunId, SettledLink, Settlement};
 use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
 use crate::schema::Kind;
 
@@ -240,16 +240,10 @@ impl Applier<'_> {
     fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
         let noted = &intent.noted;
         let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[]);
-        let mut settlement = Settlement {
-            key: noted.key.clone(),
-            fingerprint: noted.fingerprint,
-            outcome,
-            link: Some(SettledLink::Current(link)),
-            reason: Some(Reason::new("found by reading back a request whose answer was lost")),
-            fields: Vec::new(),
-            history: History::Always,
-            open: false,
-        };
+        let link = SettledLink::Current(link);
+        let settlement = Settlement::done(&noted.key, noted.fingerprint, outcome, link);
+        let reason = Some(Reason::new("found by reading back a request whose answer was lost"));
+        let mut settlement = Settlement { reason, ..settlement };
         if let (Some(total), false) = (&noted.total, noted.partial) {
             self.check_total(total, row, &mut settlement);
         }
@@ -266,7 +260,7 @@ impl Applier<'_> {
         let key = intent.noted.key.as_str();
         match resolved {
             Resolved::Done(settlement) => {
-                self.settle(run, round, &[*settlement]).await?;
+                self.settle(run, round, vec![*settlement]).await?;
                 // A newer version of the record, or a later request that lost against this one, is still to be sent.
                 lock(round).take_up(key);
             }
@@ -297,7 +291,7 @@ impl Applier<'_> {
                 warn!(job = %self.job.name, record = %key, "several rows match a request whose answer was lost");
                 let state = RecordState::Quarantined;
                 let settlement = Settlement::left(key, intent.noted.fingerprint, state, Reason::new(reason));
-                self.settle(run, round, &[settlement]).await?;
+                self.settle(run, round, vec![settlement]).await?;
             }
         }
         Ok(())

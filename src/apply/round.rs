@@ -1,12 +1,15 @@
 //! What one run over the outbox remembers while it goes: counters, and what to take up again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+use super::closing::Closing;
 use crate::bc::BcError;
-use crate::model::{Counters, Outcome};
+use crate::ledger::OutboxRow;
+use crate::model::{Counters, Outcome, RecordState};
 
 /// How often a record is taken up in one run, whatever the reasons.
 const MOST_TRIES: u32 = 12;
@@ -18,6 +21,8 @@ pub(super) const QUICK_TRIES: u32 = 4;
 /// The memory of a run. Its size grows with what goes wrong, never with what goes right.
 #[derive(Debug, Default)]
 pub(super) struct Round {
+    /// When the run began. What becomes due later is for the next one.
+    pub(super) as_of: DateTime<Utc>,
     /// What was settled.
     pub(super) counters: Counters,
     /// Whether everything in the outbox is taken up (the first round) or only what is in `current`.
@@ -32,6 +37,14 @@ pub(super) struct Round {
     pub(super) open: HashSet<String>,
     /// Records that may be sent again under the same etag. Their intents outlive everything but an answer.
     pub(super) released: HashMap<String, Released>,
+    /// Links that are to be closed.
+    pub(super) closing: Closing,
+    /// Errors that several records may have, with the one record that is tried first.
+    probes: HashMap<String, Probe>,
+    /// The errors by those records.
+    tried_first: HashMap<String, String>,
+    /// What records wait for, with how many of them do.
+    waited_for: BTreeMap<String, u64>,
     /// Records that were taken up too often; the next run tries them again.
     given_up: HashSet<String>,
     /// Envelopes that hold a permit and are not sent yet.
@@ -45,6 +58,26 @@ pub(super) struct Released {
     pub(super) etag: String,
     /// How long, in words.
     pub(super) until: String,
+}
+
+/// The record that is tried before the others with the same error.
+#[derive(Debug)]
+struct Probe {
+    key: String,
+    passed: Passed,
+}
+
+/// Whether a probe went through.
+#[derive(Debug, PartialEq, Eq)]
+enum Passed {
+    /// Not so far.
+    No,
+    /// Just now: the others are taken up in the next round.
+    Now,
+    /// The others are being taken up.
+    TakingUp,
+    /// The others were taken up.
+    Done,
 }
 
 /// Why a record is taken up again.
@@ -79,6 +112,11 @@ impl Drop for Noting {
 }
 
 impl Round {
+    /// Nothing is known yet; the run begins at `as_of`.
+    pub(super) fn new(as_of: DateTime<Utc>) -> Self {
+        Self { as_of, ..Self::default() }
+    }
+
     /// Marks that an envelope holds a permit, until it is sent.
     pub(super) fn noting(&self) -> Noting {
         self.noting.send_modify(|noting| *noting += 1);
@@ -90,9 +128,41 @@ impl Round {
         self.noting.subscribe()
     }
 
-    /// Whether the record `key` is taken up in this round.
-    pub(super) fn takes(&self, key: &str) -> bool {
-        !self.narrowed || self.current.contains(key)
+    /// Whether `row` is taken up in this round. Of those with the same error one goes first.
+    pub(super) fn takes(&mut self, row: &OutboxRow) -> bool {
+        let in_turn = !self.narrowed || self.current.contains(&row.key);
+        let shared =
+            row.error.as_ref().filter(|_| matches!(row.state, RecordState::Quarantined | RecordState::Waiting));
+        let Some(error) = shared else { return in_turn };
+        match self.probes.get(error) {
+            Some(probe) if probe.passed == Passed::TakingUp => true,
+            Some(probe) if probe.passed == Passed::Done => in_turn,
+            Some(probe) => in_turn && probe.key == row.key,
+            None => {
+                if in_turn {
+                    self.probes.insert(error.clone(), Probe { key: row.key.clone(), passed: Passed::No });
+                    self.tried_first.insert(row.key.clone(), error.clone());
+                }
+                in_turn
+            }
+        }
+    }
+
+    /// Notes that one more record waits for what `reason` says; whether it is the first one.
+    pub(super) fn waits_too(&mut self, reason: &str) -> bool {
+        let records = self.waited_for.entry(reason.to_owned()).or_default();
+        *records += 1;
+        *records == 1
+    }
+
+    /// What records wait for, with how many of them do.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.waited_for.iter().map(|(reason, records)| (reason.as_str(), *records))
+    }
+
+    /// The error for which the record is tried first.
+    pub(super) fn probed_by(&self, key: &str) -> Option<&str> {
+        self.tried_first.get(key).map(String::as_str)
     }
 
     /// Whether a request that was still open a moment ago may be why the record's row has this etag.
@@ -131,6 +201,11 @@ impl Round {
         self.open.remove(key);
         self.notes.remove(key);
         self.counters.count(outcome);
+        let error = self.tried_first.remove(key);
+        let probe = error.and_then(|error| self.probes.get_mut(&error));
+        if let (Some(probe), false) = (probe, matches!(outcome, Outcome::Left(_))) {
+            probe.passed = Passed::Now;
+        }
     }
 
     /// Begins the next round: `None` when there is nothing to take up again, else whether to wait before it.
@@ -142,13 +217,45 @@ impl Round {
         self.given_up.extend(given_up.map(|(key, _)| key));
         let when = if next.values().any(|when| *when == Again::Later) { Again::Later } else { Again::Now };
         self.current = next.into_keys().collect();
-        (!self.current.is_empty()).then_some(when)
+        let more_is_due = self.open_the_way();
+        (more_is_due || !self.current.is_empty()).then_some(when)
+    }
+
+    /// Lets those follow whose probe went through; whether there are any.
+    fn open_the_way(&mut self) -> bool {
+        let mut any = false;
+        for probe in self.probes.values_mut() {
+            probe.passed = match probe.passed {
+                Passed::No => continue,
+                Passed::Now => Passed::TakingUp,
+                Passed::TakingUp | Passed::Done => Passed::Done,
+            };
+            any |= probe.passed == Passed::TakingUp;
+        }
+        any
+    }
+
+    /// Gives up the run: of the records that are due nothing is sent. They are left in those states.
+    pub(super) fn hold(&mut self, left: Vec<(RecordState, u64)>) {
+        self.next.clear();
+        self.current.clear();
+        for (state, count) in left {
+            for _ in 0..count {
+                self.counters.count(Outcome::Left(state));
+            }
+        }
     }
 
     /// How many records were taken up and are not settled.
     pub(super) fn unsettled(&self) -> u64 {
-        let keys: HashSet<&String> =
-            self.next.keys().chain(&self.current).chain(&self.open).chain(&self.given_up).collect();
+        let keys: HashSet<&String> = self
+            .next
+            .keys()
+            .chain(&self.current)
+            .chain(&self.open)
+            .chain(&self.given_up)
+            .chain(self.closing.keys())
+            .collect();
         keys.len() as u64
     }
 }

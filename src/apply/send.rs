@@ -17,6 +17,7 @@ use super::operation::{Prepared, What, Write, object};
 use super::pace::Pace;
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
+use super::waiting::tell_once;
 use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
 use crate::ledger::{Reason, RunId, Settlement};
 use crate::model::{Outcome, RecordState, Value};
@@ -50,26 +51,24 @@ impl Applier<'_> {
         pace: &Mutex<Pace>,
         envelopes: mpsc::Sender<Vec<Write>>,
     ) -> Result<(), ApplyError> {
-        // A chunk's look-ups wait for a permit behind the writes that are ready to go. Only a chunk that feeds all lanes
-        // for longer than that keeps them from running dry.
-        let chunk = (self.outlet.lanes * self.job.batch_size).clamp(1, LARGEST_CHUNK);
-        let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
         let mut after = 0;
         let mut gathered: Vec<Write> = Vec::new();
         loop {
             if self.cancel.is_cancelled() {
                 return Err(Failure::Cancelled.into());
             }
-            let mut rows = self.ledger.due(self.job.id, after, chunk).await?;
+            let as_of = lock(round).as_of;
+            let mut rows = self.ledger.due(self.job.id, after, self.chunk(), as_of).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
-            rows.retain(|row| lock(round).takes(&row.key));
+            rows.retain(|row| lock(round).takes(row));
             let totals: HashMap<_, _> =
-                rows.iter().filter_map(|row| Some((row.key.clone(), row.draft.total.clone()?))).collect();
-            let mut settlements = Vec::new();
+                rows.iter().filter_map(|row| Some((row.key.clone(), row.total().cloned()?))).collect();
+            let (mut settlements, mut closes) = (Vec::new(), Vec::new());
             for prepared in self.prepare(rows, round, lookups).await? {
                 match prepared {
                     Prepared::Settled(settlement) => settlements.push(with_open_intent(*settlement, &lock(round))),
+                    Prepared::Gone(settlement) => closes.push(*settlement),
                     Prepared::Write(write) => {
                         let alone = matches!(write.what, What::Order { .. });
                         let full = {
@@ -91,12 +90,21 @@ impl Applier<'_> {
                 }
             }
             self.check_totals(|key| totals.get(key).cloned(), &mut settlements).await?;
-            self.settle(run, round, &settlements).await?;
+            tell_once(round, &mut settlements);
+            self.settle(run, round, settlements).await?;
+            self.gather_closes(run, round, closes).await?;
         }
         if !gathered.is_empty() {
             self.hand_over(&envelopes, round, &mut gathered).await;
         }
         Ok(())
+    }
+
+    /// How many rows of the outbox are prepared at once. Their look-ups wait for a permit behind the writes that are ready
+    /// to go: only a chunk that feeds all lanes for longer than that keeps them from running dry.
+    pub(super) fn chunk(&self) -> u32 {
+        let chunk = (self.outlet.lanes * self.job.batch_size).clamp(1, LARGEST_CHUNK);
+        u32::try_from(chunk).unwrap_or(u32::MAX)
     }
 
     /// Hands `gathered` over to be sent; `false` when nothing is sent any more.
@@ -304,37 +312,11 @@ impl Applier<'_> {
         if let [only] = writes.as_slice() {
             let reason = Reason::new("the record is larger than Business Central takes in one request");
             let settlement = Settlement::left(&only.key, only.fingerprint, RecordState::Quarantined, reason);
-            return self.settle(run, round, &[settlement]).await;
+            return self.settle(run, round, vec![settlement]).await;
         }
         for write in &writes {
             lock(round).again(&write.key, Again::Now);
         }
-        Ok(())
-    }
-
-    /// Stores what became of records, counts it and tells of it.
-    pub(super) async fn settle(
-        &self,
-        run: RunId,
-        round: &Mutex<Round>,
-        settlements: &[Settlement],
-    ) -> Result<(), ApplyError> {
-        if settlements.is_empty() {
-            return Ok(());
-        }
-        // An envelope with a permit in hand keeps Business Central waiting; what is settled here keeps nobody.
-        let mut noting = lock(round).watch_noting();
-        let _ = noting.wait_for(|noting| *noting == 0).await;
-        let entity = self.job.entity.to_string();
-        self.ledger.settle(self.job.target, &entity, self.job.id, run, settlements).await?;
-        let taken = {
-            let mut round = lock(round);
-            for settlement in settlements {
-                round.settled(&settlement.key, settlement.outcome);
-            }
-            round.counters.taken
-        };
-        (self.progress)(taken);
         Ok(())
     }
 }

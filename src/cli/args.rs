@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
-const EXIT_CODES: &str = "\
+use crate::model::Take;
+
+/// What the exit codes mean, as `--help` and the manual page show it.
+pub(super) const EXIT_CODES: &str = "\
 Exit codes:
     0  done; every record is synced, unchanged, filtered, closed, locked, pending or waiting
     1  done, but some records need a person: quarantined or in conflict
     2  wrong usage
     3  not done: the source or Business Central could not be reached or gave up
+    4  held by the brake: nothing changes until `bcsync approve`
    75  another process holds the ledger
    77  denied: credentials, consent or permissions
    78  configuration or ledger must be put right by a person
@@ -59,6 +64,12 @@ pub(super) enum Command {
     Status(Status),
     /// Show the passes made, what changed, what failed or what is pending
     History(History),
+    /// Let the next run of a job do what the brake holds of it: that much, and no more
+    Approve(Approve),
+    /// Let the next pass try again what is quarantined, waiting or locked
+    Retry(Retry),
+    /// Say who is right about a record that somebody changed in Business Central
+    Resolve(Resolve),
     /// Import or export which record is which row in Business Central
     #[command(subcommand)]
     Links(Links),
@@ -66,6 +77,10 @@ pub(super) enum Command {
     Simulate(Simulate),
     /// Show the whole thing at work, with a simulator and a CRM made up for it; takes seconds and needs nothing
     Demo(Demo),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man,
 }
 
 /// `run`.
@@ -105,6 +120,58 @@ pub(super) struct History {
     /// Rows at most
     #[arg(long, default_value_t = 20, value_name = "ROWS")]
     pub(super) limit: u32,
+}
+
+/// `approve`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Approve {
+    /// The job; `bcsync run JOB` applies it afterwards
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
+}
+
+/// `retry`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Retry {
+    /// Only this job
+    #[arg(value_name = "JOB")]
+    pub(super) job: Option<String>,
+    /// Only these records; each of them is tried, whatever others have the same error
+    #[arg(value_name = "KEY", requires = "job")]
+    pub(super) keys: Vec<String>,
+}
+
+/// `resolve`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Resolve {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
+    /// The record
+    #[arg(value_name = "KEY")]
+    pub(super) key: String,
+    /// Whose values stand; the source's only as long as the row in Business Central is as it was found in conflict
+    #[arg(long, value_name = "WHOSE")]
+    pub(super) take: Whose,
+}
+
+/// Whose values stand.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Whose {
+    /// The source's: they are sent once
+    Source,
+    /// Business Central's: nothing is sent until the source changes again
+    Bc,
+}
+
+impl Whose {
+    /// The same in the program's own words.
+    pub(super) fn model(self) -> Take {
+        match self {
+            Self::Source => Take::Source,
+            Self::Bc => Take::Bc,
+        }
+    }
 }
 
 /// `links`.
@@ -171,4 +238,12 @@ pub(super) struct Demo {
     /// Folder to make and leave behind [default: a new one in the folder for temporary files]
     #[arg(long, value_name = "FOLDER")]
     pub(super) dir: Option<PathBuf>,
+}
+
+/// `completions`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Completions {
+    /// Shell to complete for
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
 }

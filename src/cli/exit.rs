@@ -18,6 +18,8 @@ pub(super) enum Exit {
     Usage,
     /// The source or Business Central could not be reached or gave up.
     Failed,
+    /// Held by the brake.
+    Held,
     /// Another process holds the ledger.
     Busy,
     /// Credentials, consent or permissions.
@@ -38,6 +40,7 @@ impl Exit {
             Self::Attention => 1,
             Self::Usage => 2,
             Self::Failed => 3,
+            Self::Held => 4,
             Self::Busy => 75,
             Self::Denied => 77,
             Self::Configuration => 78,
@@ -51,6 +54,7 @@ impl Exit {
         match result {
             RunResult::Done => Self::Done,
             RunResult::Attention => Self::Attention,
+            RunResult::Held => Self::Held,
             RunResult::Failed => Self::Failed,
             RunResult::Denied => Self::Denied,
             RunResult::Refused => Self::Configuration,
@@ -67,9 +71,10 @@ impl Exit {
             Self::Busy => 3,
             Self::Configuration => 4,
             Self::Denied => 5,
-            Self::Failed => 6,
-            Self::Attention => 7,
-            Self::Done => 8,
+            Self::Held => 6,
+            Self::Failed => 7,
+            Self::Attention => 8,
+            Self::Done => 9,
         };
         if rank(other) < rank(self) { other } else { self }
     }
@@ -141,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_gravest_of_several_wins() {
-        let order = [Exit::Configuration, Exit::Denied, Exit::Failed, Exit::Attention, Exit::Done];
+        let order = [Exit::Configuration, Exit::Denied, Exit::Held, Exit::Failed, Exit::Attention, Exit::Done];
         for (place, graver) in order.iter().enumerate() {
             for lighter in &order[place..] {
                 assert_eq!(graver.gravest(*lighter), *graver);
@@ -158,6 +163,7 @@ mod tests {
             Exit::Attention,
             Exit::Usage,
             Exit::Failed,
+            Exit::Held,
             Exit::Busy,
             Exit::Denied,
             Exit::Configuration,

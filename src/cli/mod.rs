@@ -2,15 +2,20 @@
 //!
 //! Data goes to stdout, everything else to stderr. The exit codes are part of the interface, see `exit`.
 
+mod approve;
 mod args;
 mod check;
+mod completions;
 mod daemon;
 mod demo;
 mod exit;
 mod interrupt;
 mod links;
 mod logging;
+mod man;
 mod outside;
+mod resolve;
+mod retry;
 mod run;
 mod schedule;
 mod simulate;
@@ -52,8 +57,13 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Schedule => schedule::schedule(global),
         Command::Status(ref command) => view::status(global, command).await,
         Command::History(ref command) => view::history(global, command).await,
+        Command::Retry(ref command) => retry::retry(global, command).await,
+        Command::Resolve(ref command) => resolve::resolve(global, command).await,
+        Command::Approve(ref command) => approve::approve(global, command).await,
         Command::Links(ref command) => links::links(global, command).await,
         Command::Simulate(ref command) => simulate::simulate(global, command).await,
         Command::Demo(ref command) => demo::demo(global, command).await,
+        Command::Completions(ref command) => completions::completions(command),
+        Command::Man => man::man(),
     }
 }

@@ -1,46 +1,9 @@
-//! How much of a mass change a run may make before it asks.
+//! How much of a mass change a run may make before it asks: `[jobs.NAME.brake]`.
 
 use rust_decimal::Decimal;
 
 use super::reader::{Table, Value};
-
-/// How many rows one run may create, update, delete and close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Brake {
-    /// Rows made.
-    pub creates: BrakeLimit,
-    /// Rows changed, adoptions that change something included.
-    pub updates: BrakeLimit,
-    /// Rows deleted.
-    pub deletes: BrakeLimit,
-    /// Links whose row Business Central no longer has.
-    pub closes: BrakeLimit,
-}
-
-/// One limit of a [`Brake`]. What is `None` does not limit; zero allows none at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrakeLimit {
-    /// Rows.
-    pub max: Option<u64>,
-    /// Percent of the linked rows, 0 to 100.
-    pub percent: Option<Decimal>,
-}
-
-impl BrakeLimit {
-    const UNLIMITED: Self = Self { max: None, percent: None };
-    const FEW: Self = Self { max: Some(25), percent: None };
-}
-
-impl Default for Brake {
-    fn default() -> Self {
-        Self {
-            creates: BrakeLimit::UNLIMITED,
-            updates: BrakeLimit::UNLIMITED,
-            deletes: BrakeLimit::FEW,
-            closes: BrakeLimit::FEW,
-        }
-    }
-}
+use crate::model::{Brake, BrakeLimit};
 
 /// `[jobs.NAME.brake]`, or its defaults.
 pub(super) fn read(job: &mut Table<'_>) -> Brake {

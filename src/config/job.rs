@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::brake::{self, Brake};
+use super::brake;
 use super::duration;
 use super::entity;
 use super::mapping::{self, CheckTotal, Field, Lines, Mapped};
@@ -19,7 +19,7 @@ use super::schedule::{self, Schedule};
 use super::service::{self, Retry};
 use super::stream::{self, Stream};
 use super::text::Located;
-use crate::model::{Adopt, EntityName, Mode, OnConflict, OnDelete, OnMissing};
+use crate::model::{Adopt, Brake, EntityName, Mode, OnConflict, OnDelete, OnMissing};
 
 /// One stream to one entity.
 #[derive(Debug, Clone)]

@@ -39,7 +39,6 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use brake::{Brake, BrakeLimit};
 pub use environment::{Environment, ProcessEnvironment};
 pub use find::{NoConfig, find};
 pub use job::Job;

@@ -156,7 +156,7 @@ impl Ledger {
         let mut tx = self.write().await?;
         let old = "SELECT run_id FROM run WHERE started_at < ?1 \
                    AND run_id NOT IN (SELECT max(run_id) FROM run GROUP BY job_id) \
-                   AND run_id NOT IN (SELECT run_id FROM intent)";
+                   AND run_id NOT IN (SELECT run_id FROM intent) AND run_id NOT IN (SELECT run_id FROM held_plan)";
         let changes = sqlx::AssertSqlSafe(format!("DELETE FROM change WHERE run_id IN ({old})"));
         sqlx::query(changes).bind(&before).execute(&mut *tx).await?;
         let runs = sqlx::AssertSqlSafe(format!("DELETE FROM run WHERE run_id IN ({old})"));

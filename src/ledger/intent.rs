@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+use super::checksum::Checksum;
 use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError, RunId};
 use crate::model::{Fingerprint, Snapshot, Value};
@@ -74,7 +75,7 @@ pub struct Intent {
 #[derive(Serialize)]
 struct Noted<'a> {
     key: &'a str,
-    kind: &'static str,
+    kind: &'a str,
     bc_id: Option<&'a str>,
     base_etag: Option<&'a str>,
     fingerprint: String,
@@ -83,6 +84,14 @@ struct Noted<'a> {
     snapshot: String,
     total: Option<String>,
     partial: bool,
+}
+
+/// The same with its checksum.
+#[derive(Serialize)]
+struct Sealed<'a> {
+    #[serde(flatten)]
+    noted: Noted<'a>,
+    checksum: String,
 }
 
 impl<'a> Noted<'a> {
@@ -100,37 +109,57 @@ impl<'a> Noted<'a> {
             partial: intent.partial,
         }
     }
+
+    fn checksum(&self, job: JobId, sent_at: &str, clock_ahead: Option<i64>) -> Checksum {
+        let sum = Checksum::of_job("intent", job).text(self.key).text(self.kind).nullable(self.bc_id);
+        let sum = sum.nullable(self.base_etag).text(&self.fingerprint).text(&self.draft).nullable(self.match_value);
+        let sum = sum.text(&self.snapshot).nullable(self.total.as_deref()).number(self.partial.into()).text(sent_at);
+        sum.nullable(clock_ahead.map(|ahead| ahead.to_string()).as_deref())
+    }
 }
 
 /// Reads a row of the table; `None` when something in it is damaged.
-fn read(row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
-    let text = |column| row.try_get::<Option<String>, _>(column);
+fn read(job: JobId, row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
     let fingerprint = |column| Ok::<_, sqlx::Error>(Fingerprint::from_bytes(row.try_get(column)?));
-    let sent_at: String = row.try_get("sent_at")?;
-    let parsed = (
-        IntentKind::parse(row.try_get("kind")?),
-        fingerprint("fingerprint")?,
-        fingerprint("draft")?,
-        Snapshot::parse(row.try_get("snapshot")?).ok(),
-        text("total")?.map(|total| Value::parse(&total)).transpose().ok(),
-        DateTime::parse_from_rfc3339(&sent_at).ok(),
-    );
-    let (Some(kind), Some(fingerprint), Some(draft), Some(snapshot), Some(total), Some(sent_at)) = parsed else {
-        return Ok(None);
-    };
-    let noted = NewIntent {
+    let (stored_at, clock_ahead): (&str, Option<i64>) = (row.try_get("sent_at")?, row.try_get("clock_ahead")?);
+    let prints = (fingerprint("fingerprint")?, fingerprint("draft")?, fingerprint("checksum")?);
+    let (Some(fingerprint), Some(draft), Some(checksum)) = prints else { return Ok(None) };
+    let noted = Noted {
         key: row.try_get("key")?,
-        kind,
-        bc_id: text("bc_id")?,
-        base_etag: text("base_etag")?,
-        fingerprint,
-        draft,
-        match_value: text("match_value")?,
-        snapshot,
-        total,
+        kind: row.try_get("kind")?,
+        bc_id: row.try_get("bc_id")?,
+        base_etag: row.try_get("base_etag")?,
+        fingerprint: fingerprint.to_string(),
+        draft: draft.to_string(),
+        match_value: row.try_get("match_value")?,
+        snapshot: row.try_get("snapshot")?,
+        total: row.try_get("total")?,
         partial: row.try_get("partial")?,
     };
-    Ok(Some(Intent { noted, sent_at: sent_at.to_utc(), clock_ahead: row.try_get("clock_ahead")? }))
+    let parsed = (
+        IntentKind::parse(noted.kind),
+        Snapshot::parse(&noted.snapshot).ok(),
+        noted.total.as_deref().map(Value::parse).transpose().ok(),
+        DateTime::parse_from_rfc3339(stored_at).ok(),
+    );
+    let (Some(kind), Some(snapshot), Some(total), Some(sent_at)) = parsed else { return Ok(None) };
+    if noted.checksum(job, stored_at, clock_ahead).finish() != checksum {
+        return Ok(None);
+    }
+    let text = |text: Option<&str>| text.map(ToOwned::to_owned);
+    let noted = NewIntent {
+        key: noted.key.to_owned(),
+        kind,
+        bc_id: text(noted.bc_id),
+        base_etag: text(noted.base_etag),
+        fingerprint,
+        draft,
+        match_value: text(noted.match_value),
+        snapshot,
+        total,
+        partial: noted.partial,
+    };
+    Ok(Some(Intent { noted, sent_at: sent_at.to_utc(), clock_ahead }))
 }
 
 impl Ledger {
@@ -145,24 +174,30 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.sound().await?;
         let mut tx = self.write().await?;
-        let rows: Vec<_> = intents.iter().map(Noted::of).collect();
+        let now = self.now();
+        let seal = |intent| {
+            let noted = Noted::of(intent);
+            Sealed { checksum: noted.checksum(job, &now, clock_ahead).finish().to_string(), noted }
+        };
+        let rows: Vec<_> = intents.iter().map(seal).collect();
         sqlx::query(
             "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
-             total, partial, run_id, sent_at, clock_ahead) \
+             total, partial, run_id, sent_at, clock_ahead, checksum) \
              SELECT ?1, row.value ->> 'key', row.value ->> 'kind', row.value ->> 'bc_id', row.value ->> 'base_etag', \
                     unhex(row.value ->> 'fingerprint'), unhex(row.value ->> 'draft'), row.value ->> 'match_value', \
-                    row.value ->> 'snapshot', row.value ->> 'total', row.value ->> 'partial', ?3, ?4, ?5 \
+                    row.value ->> 'snapshot', row.value ->> 'total', row.value ->> 'partial', ?3, ?4, ?5, \
+                    unhex(row.value ->> 'checksum') \
              FROM json_each(?2) AS row WHERE true \
              ON CONFLICT (job_id, key) WHERE NOT released DO UPDATE SET kind = excluded.kind, \
              bc_id = excluded.bc_id, base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, \
              draft = excluded.draft, match_value = excluded.match_value, snapshot = excluded.snapshot, \
              total = excluded.total, partial = excluded.partial, run_id = excluded.run_id, \
-             sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead",
+             sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, checksum = excluded.checksum",
         )
         .bind(job.0)
         .bind(json(&rows))
         .bind(run.0)
-        .bind(self.now())
+        .bind(&now)
         .bind(clock_ahead)
         .execute(&mut *tx)
         .await?;
@@ -234,7 +269,7 @@ impl Ledger {
             .bind(job.0)
             .fetch_all(&self.readers)
             .await?;
-        let intent = |row: &SqliteRow| match read(row)? {
+        let intent = |row: &SqliteRow| match read(job, row)? {
             Some(intent) => Ok(intent),
             None => Err(LedgerError::Corrupt { table: "intent", key: row.try_get("key")? }),
         };

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::{Sqlite, Transaction};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, Sqlite, Transaction};
 
+use super::checksum::Checksum;
 use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::{Fingerprint, Snapshot};
@@ -54,7 +56,36 @@ pub struct ImportedLink {
     pub etag: String,
 }
 
-type Row = (String, String, String, String, String, Vec<u8>, Option<String>, String);
+/// Reads a link; the whole of its row in `link_detail` is verified.
+fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), LedgerError> {
+    let key: String = row.try_get("key")?;
+    let damaged = || LedgerError::Corrupt { table: "link", key: key.clone() };
+    // Half a link is not a record that was never sent.
+    let target = TargetId(row.try_get::<Option<i64>, _>("target_id")?.ok_or_else(damaged)?);
+    let draft = Fingerprint::from_bytes(row.try_get("draft")?).ok_or_else(damaged)?;
+    let written = LinkWrite {
+        key: &key,
+        fingerprint: String::new(),
+        bc_id: row.try_get("bc_id")?,
+        number: row.try_get("number")?,
+        etag: row.try_get("etag")?,
+        state: row.try_get("state")?,
+        match_value: row.try_get("match_value")?,
+        draft: draft.to_string(),
+        snapshot: row.try_get("snapshot")?,
+    };
+    written.checksum(target, row.try_get("entity")?, job).verify(row.try_get("checksum")?, "link_detail", &key)?;
+    let link = Link {
+        bc_id: written.bc_id.to_owned(),
+        number: written.number.to_owned(),
+        etag: written.etag.to_owned(),
+        closed: written.state == "closed",
+        draft,
+        match_value: written.match_value.map(ToOwned::to_owned),
+        snapshot: Snapshot::parse(&written.snapshot).map_err(|_| damaged())?,
+    };
+    Ok((key, link))
+}
 
 impl Ledger {
     /// The links of those of `keys` that have one.
@@ -63,29 +94,16 @@ impl Ledger {
         job: JobId,
         keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<HashMap<String, Link>, LedgerError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT link.key, bc_id, number, etag, state, draft, match_value, snapshot FROM json_each(?2) AS page \
-             CROSS JOIN link ON link.job_id = ?1 AND link.key = page.value JOIN link_detail USING (link_id)",
+        let rows = sqlx::query(
+            "SELECT link.key, link_detail.* FROM json_each(?2) AS page \
+             CROSS JOIN link ON link.job_id = ?1 AND link.key = page.value \
+             LEFT JOIN link_detail ON link_detail.link_id = link.link_id",
         )
         .bind(job.0)
         .bind(json_list(keys))
         .fetch_all(&self.readers)
         .await?;
-        rows.into_iter()
-            .map(|(key, bc_id, number, etag, state, draft, match_value, snapshot)| {
-                let damaged = || LedgerError::Corrupt { table: "link", key: key.clone() };
-                let link = Link {
-                    bc_id,
-                    number,
-                    etag,
-                    closed: state == "closed",
-                    draft: Fingerprint::from_bytes(&draft).ok_or_else(damaged)?,
-                    match_value,
-                    snapshot: Snapshot::parse(&snapshot).map_err(|_| damaged())?,
-                };
-                Ok((key, link))
-            })
-            .collect()
+        rows.iter().map(|row| read(job, row)).collect()
     }
 
     /// The BC ids of the records `keys` of the job named `job`, of those that are linked and not closed.
@@ -94,16 +112,9 @@ impl Ledger {
         job: &str,
         keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<HashMap<String, String>, LedgerError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT link.key, bc_id FROM json_each(?2) AS page \
-             CROSS JOIN link ON link.job_id = (SELECT job_id FROM job WHERE name = ?1) AND link.key = page.value \
-             JOIN link_detail USING (link_id) WHERE link_detail.state = 'linked'",
-        )
-        .bind(job)
-        .bind(json_list(keys))
-        .fetch_all(&self.readers)
-        .await?;
-        Ok(rows.into_iter().collect())
+        let Some(job) = self.find_job(job).await? else { return Ok(HashMap::new()) };
+        let links = self.links(job, keys).await?;
+        Ok(links.into_iter().filter(|(_, link)| !link.closed).map(|(key, link)| (key, link.bc_id)).collect())
     }
 
     /// How many rows the job is linked to that are not closed.
@@ -216,27 +227,45 @@ pub(super) struct LinkWrite<'a> {
     pub(super) bc_id: &'a str,
     pub(super) number: &'a str,
     pub(super) etag: &'a str,
-    pub(super) state: &'static str,
+    pub(super) state: &'a str,
     pub(super) match_value: Option<&'a str>,
     pub(super) draft: String,
     pub(super) snapshot: String,
 }
 
+/// The same with its checksum.
+#[derive(Serialize)]
+struct Sealed<'l> {
+    #[serde(flatten)]
+    link: &'l LinkWrite<'l>,
+    checksum: String,
+}
+
 impl LinkWrite<'_> {
+    fn checksum(&self, target: TargetId, entity: &str, job: JobId) -> Checksum {
+        let sum = Checksum::of_job("link_detail", job).text(self.key).target(target).text(entity).text(self.bc_id);
+        let sum = sum.text(self.number).text(self.etag).text(self.state).nullable(self.match_value);
+        sum.text(&self.draft).text(&self.snapshot)
+    }
+}
+
+impl Sealed<'_> {
     async fn update(&self, tx: &mut Transaction<'static, Sqlite>, id: i64, now: &str) -> Result<(), LedgerError> {
+        let Self { link, checksum } = self;
         sqlx::query(
             "UPDATE link_detail SET bc_id = ?2, number = ?3, etag = ?4, state = ?5, match_value = ?6, \
-             draft = unhex(?7), snapshot = ?8, written_at = ?9 WHERE link_id = ?1",
+             draft = unhex(?7), snapshot = ?8, written_at = ?9, checksum = unhex(?10) WHERE link_id = ?1",
         )
         .bind(id)
-        .bind(self.bc_id)
-        .bind(self.number)
-        .bind(self.etag)
-        .bind(self.state)
-        .bind(self.match_value)
-        .bind(&self.draft)
-        .bind(&self.snapshot)
+        .bind(link.bc_id)
+        .bind(link.number)
+        .bind(link.etag)
+        .bind(link.state)
+        .bind(link.match_value)
+        .bind(&link.draft)
+        .bind(&link.snapshot)
         .bind(now)
+        .bind(checksum)
         .execute(&mut **tx)
         .await?;
         Ok(())
@@ -256,7 +285,9 @@ pub(super) async fn write(
     if links.is_empty() {
         return Ok(());
     }
-    let rows = json(links);
+    let seal = |link| Sealed { link, checksum: link.checksum(target, entity, job).finish().to_string() };
+    let links: Vec<_> = links.iter().map(seal).collect();
+    let rows = json(&links);
     let known: HashMap<String, i64> = sqlx::query_as(
         "SELECT link.key, link.link_id FROM json_each(?2) AS row \
          CROSS JOIN link ON link.job_id = ?1 AND link.key = row.value ->> 'key'",
@@ -267,14 +298,15 @@ pub(super) async fn write(
     .await?
     .into_iter()
     .collect();
-    for (link, id) in links.iter().filter_map(|link| Some((link, known.get(link.key)?))) {
+    for (link, id) in links.iter().filter_map(|sealed| Some((sealed, known.get(sealed.link.key)?))) {
         link.update(tx, *id, now).await?;
     }
     sqlx::query(
         "INSERT INTO link_detail (target_id, entity, bc_id, number, etag, state, match_value, draft, snapshot, \
-         linked_at, written_at) \
+         linked_at, written_at, checksum) \
          SELECT ?1, ?2, row.value ->> 'bc_id', row.value ->> 'number', row.value ->> 'etag', row.value ->> 'state', \
-                row.value ->> 'match_value', unhex(row.value ->> 'draft'), row.value ->> 'snapshot', ?5, ?5 \
+                row.value ->> 'match_value', unhex(row.value ->> 'draft'), row.value ->> 'snapshot', ?5, ?5, \
+                unhex(row.value ->> 'checksum') \
          FROM json_each(?4) AS row WHERE NOT EXISTS \
          (SELECT 1 FROM link WHERE link.job_id = ?3 AND link.key = row.value ->> 'key')",
     )

@@ -3,10 +3,12 @@
 //! A file of a newer version is refused untouched. Before the tables of an older one are changed, a copy of the file is
 //! kept beside it. Each migration is one transaction together with the note that it was made.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use sqlx::SqlitePool;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqlitePoolOptions;
 
 use super::LedgerError;
 use super::copy::copy;
@@ -33,6 +35,29 @@ pub(super) fn refuse_newer(path: &Path, found: i64, migrations: &[Migration]) ->
         return Ok(());
     }
     Err(LedgerError::Newer { path: path.to_owned(), found, known, next: known + 1 })
+}
+
+/// Compares the tables, indexes and views of the file with those that the migrations up to `version` make. What people
+/// added is left alone. A damaged definition would be believed: a constraint that allows everything, an index of nothing.
+pub(super) async fn verify(pool: &SqlitePool, version: i64, mut migrations: Vec<Migration>) -> Result<(), LedgerError> {
+    migrations.retain(|migration| migration.version <= version);
+    let model = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+    Migrator::with_migrations(migrations).run(&model).await.map_err(sqlx::Error::from)?;
+    let (expected, found) = (definitions(&model).await?, definitions(pool).await?);
+    model.close().await;
+    match expected.difference(&found).next() {
+        None => Ok(()),
+        Some((name, _)) => Err(LedgerError::Damaged { finding: format!("`{name}` is not defined as it was") }),
+    }
+}
+
+/// Name and definition of everything that was defined, in hexadecimal digits where it may be no text any more.
+async fn definitions(pool: &SqlitePool) -> Result<BTreeSet<(String, String)>, LedgerError> {
+    // A name is told as far as it is one.
+    let all =
+        "SELECT iif(name GLOB '*[^a-z0-9_]*', hex(name), name), hex(sql) FROM sqlite_schema WHERE sql IS NOT NULL";
+    let all: Vec<(String, String)> = sqlx::query_as(all).fetch_all(pool).await?;
+    Ok(all.into_iter().collect())
 }
 
 /// Brings the tables up to date. `version` is theirs, when there are any; then a copy is kept before they change.

@@ -4,9 +4,12 @@
 //! `synchronous=FULL`: what a method has returned from is on the disk. No transaction spans a network call.
 //! The tables are described where they are created, in `migrations/`.
 
+mod checksum;
 mod copy;
+mod decision;
 mod error;
 mod file;
+mod held;
 mod history;
 mod intent;
 mod links;
@@ -14,6 +17,7 @@ mod migrate;
 mod open;
 mod outbox;
 mod requests;
+mod retry;
 mod rows;
 mod schedule;
 mod settle;
@@ -24,7 +28,9 @@ mod target;
 mod views;
 mod withdraw;
 
+pub use decision::Decided;
 pub use error::LedgerError;
+pub use held::HeldPlan;
 pub use history::{EndedRun, RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
@@ -32,7 +38,7 @@ pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
 pub use requests::{Asking, NewRequest, Request, RequestEnd, RequestId, RequestProgress};
 pub use schedule::KeptSchedule;
-pub use settle::{FieldChange, History, LinkUpdate, SettledLink, Settlement};
+pub use settle::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};

@@ -163,6 +163,7 @@ async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option
     let version = if application == APPLICATION_ID {
         let version = migrate::version(&pool).await?;
         migrate::refuse_newer(path, version.unwrap_or_default(), migrations)?;
+        migrate::verify(&pool, version.unwrap_or_default(), migrations.to_vec()).await?;
         version
     } else {
         let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name <> '_sqlx_migrations'")

@@ -1,7 +1,12 @@
 //! The outbox as apply reads it.
 
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::checksum::Checksum;
 use super::{JobId, Ledger, LedgerError};
-use crate::model::{Draft, Fingerprint, RecordState};
+use crate::model::{Draft, Fingerprint, RecordState, Take, Value};
 
 /// One record that is to be sent.
 #[derive(Debug, Clone)]
@@ -10,7 +15,7 @@ pub struct OutboxRow {
     pub seq: i64,
     /// The record's key.
     pub key: String,
-    /// Pending, waiting or locked.
+    /// Pending, waiting, held, locked or quarantined.
     pub state: RecordState,
     /// Over record and mapping.
     pub fingerprint: Fingerprint,
@@ -20,8 +25,24 @@ pub struct OutboxRow {
     pub match_value: Option<String>,
     /// Whether an earlier create of ours may have happened.
     pub repeated: bool,
-    /// How many sends were answered with an error.
-    pub attempts: u32,
+    /// What keeps it, without the record's own values: records with the same error are tried by one of them.
+    pub error: Option<String>,
+    /// When state or reason changed last.
+    pub changed_at: DateTime<Utc>,
+    /// Since when something that it refers to has been missing.
+    pub waiting_since: Option<DateTime<Utc>>,
+    /// Who is right, as a person decided after a conflict.
+    pub decision: Option<Take>,
+    /// The etag of the row in BC that was in conflict.
+    pub seen_etag: Option<String>,
+}
+
+impl OutboxRow {
+    /// The total that the document must come to, unless a person took BC's values.
+    #[must_use]
+    pub fn total(&self) -> Option<&Value> {
+        self.draft.total.as_ref().filter(|_| self.decision != Some(Take::Bc))
+    }
 }
 
 /// Why a record is in a state, as the ledger keeps it.
@@ -33,48 +54,106 @@ pub struct Reason {
     pub code: Option<String>,
     /// BC's correlation id.
     pub correlation_id: Option<String>,
+    /// Code and words without the record's own values; `None` for what concerns this record alone.
+    pub error: Option<String>,
 }
 
 impl Reason {
     /// A reason of our own.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: None, correlation_id: None }
+        Self { text: text.into(), ..Self::default() }
     }
 }
 
-type Row = (i64, String, String, Vec<u8>, String, Option<String>, bool, i64);
+/// The checksum of a row; `fingerprint` in hexadecimal digits.
+pub(super) fn checksum(
+    job: JobId,
+    key: &str,
+    fingerprint: &str,
+    draft: Option<&str>,
+    match_value: Option<&str>,
+) -> Checksum {
+    let sum = Checksum::of_job("outbox", job).text(key).text(fingerprint);
+    sum.nullable(draft).nullable(match_value)
+}
+
+/// Reads a row of the table; `None` when something in it is damaged.
+fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
+    let time = |text: &str| DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    let waiting_since: Option<&str> = row.try_get("waiting_since")?;
+    let decision: Option<&str> = row.try_get("decision")?;
+    let (key, draft): (&str, &str) = (row.try_get("key")?, row.try_get("draft")?);
+    let match_value: Option<&str> = row.try_get("match_value")?;
+    let parsed = (
+        RecordState::parse(row.try_get("state")?),
+        Fingerprint::from_bytes(row.try_get("fingerprint")?),
+        Fingerprint::from_bytes(row.try_get("checksum")?),
+        Draft::parse(draft).ok(),
+        time(row.try_get("changed_at")?).ok(),
+        waiting_since.map(time).transpose().ok(),
+    );
+    let (Some(state), Some(fingerprint), Some(stored), Some(parsed), Some(changed_at), Some(waiting_since)) = parsed
+    else {
+        return Ok(None);
+    };
+    if checksum(job, key, &fingerprint.to_string(), Some(draft), match_value).finish() != stored {
+        return Ok(None);
+    }
+    Ok(Some(OutboxRow {
+        seq: row.try_get("seq")?,
+        key: key.to_owned(),
+        state,
+        fingerprint,
+        draft: parsed,
+        match_value: match_value.map(ToOwned::to_owned),
+        repeated: row.try_get("repeated")?,
+        error: row.try_get("error")?,
+        changed_at,
+        waiting_since,
+        decision: decision.and_then(Take::parse),
+        seen_etag: row.try_get("seen_etag")?,
+    }))
+}
+
+/// Which rows are taken up at the time `?2`, unless their outcome is open.
+pub(super) const DUE: &str = "NOT refused \
+    AND (retry_at <= ?2 OR (retry_at IS NULL AND state IN ('pending', 'waiting', 'held', 'locked'))) \
+    AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key \
+                    AND NOT intent.released)";
 
 impl Ledger {
-    /// At most `limit` rows of the job that can be sent, in order, behind `after`. Rows with an open outcome are left out.
-    pub async fn due(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<OutboxRow>, LedgerError> {
+    /// The current time, by which rows become due.
+    #[must_use]
+    pub fn time(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// At most `limit` rows of the job that are due at the time `as_of`, in order, behind `after`. Rows with an open
+    /// outcome are left out.
+    pub async fn due(
+        &self,
+        job: JobId,
+        after: i64,
+        limit: u32,
+        as_of: DateTime<Utc>,
+    ) -> Result<Vec<OutboxRow>, LedgerError> {
         // NOT INDEXED: walking the rows in their order beats sorting all states of the index for every page.
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT seq, key, state, fingerprint, draft, match_value, repeated, attempts FROM outbox NOT INDEXED \
-             WHERE seq > ?2 AND job_id = ?1 AND state IN ('pending', 'waiting', 'locked') AND draft IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key \
-             AND NOT intent.released) \
-             ORDER BY seq LIMIT ?3",
-        )
-        .bind(job.0)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await?;
-        rows.into_iter()
-            .map(|(seq, key, state, fingerprint, draft, match_value, repeated, attempts)| {
-                let damaged = || LedgerError::Corrupt { table: "outbox", key: key.clone() };
-                Ok(OutboxRow {
-                    seq,
-                    state: RecordState::parse(&state).ok_or_else(&damaged)?,
-                    fingerprint: Fingerprint::from_bytes(&fingerprint).ok_or_else(&damaged)?,
-                    draft: Draft::parse(&draft).map_err(|_| damaged())?,
-                    match_value,
-                    repeated,
-                    attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-                    key,
-                })
-            })
-            .collect()
+        let statement = format!(
+            "SELECT seq, key, state, fingerprint, draft, match_value, repeated, error, changed_at, waiting_since, \
+             decision, seen_etag, checksum FROM outbox NOT INDEXED WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(job.0)
+            .bind(crate::clock::iso(as_of))
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        let due = |row: &SqliteRow| match read(job, row)? {
+            Some(due) => Ok(due),
+            None => Err(LedgerError::Corrupt { table: "outbox", key: row.try_get("key")? }),
+        };
+        rows.iter().map(due).collect()
     }
 
     /// How many records of the job a person must look at, whenever they were read.
@@ -88,17 +167,11 @@ impl Ledger {
         Ok(count.unsigned_abs())
     }
 
-    /// How many rows of the job [`Ledger::due`] would give in all.
+    /// How many rows of the job [`Ledger::due`] would give now.
     pub async fn due_count(&self, job: JobId) -> Result<u64, LedgerError> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM outbox WHERE job_id = ?1 AND state IN ('pending', 'waiting', 'locked') \
-             AND draft IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key \
-             AND NOT intent.released)",
-        )
-        .bind(job.0)
-        .fetch_one(&self.readers)
-        .await?;
+        let statement = format!("SELECT count(*) FROM outbox WHERE job_id = ?1 AND {DUE}");
+        let count: i64 =
+            sqlx::query_scalar(AssertSqlSafe(statement)).bind(job.0).bind(self.now()).fetch_one(&self.readers).await?;
         Ok(count.unsigned_abs())
     }
 }

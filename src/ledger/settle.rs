@@ -1,13 +1,16 @@
 //! Settling: what became of a record, in one transaction: link, change, removal of intent and outbox row.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sqlx::{Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::links::{self, LinkWrite};
 use super::rows::json;
 use super::{JobId, Ledger, LedgerError, Reason, RunId, TargetId};
+use crate::clock;
 use crate::model::{Fingerprint, Outcome, RecordState, Snapshot, Value};
 
 /// What became of one record.
@@ -30,6 +33,19 @@ pub struct Settlement {
     /// Whether all intents stay, because the outcome is open. Else those stay that are released, unless the row is known
     /// to have moved on.
     pub open: bool,
+    /// What happens next, for outcomes that are not final.
+    pub next: Next,
+}
+
+/// What happens next with a record that is left in a state.
+#[derive(Debug, Clone, Default)]
+pub struct Next {
+    /// It is taken up again by itself after so long; `None`: in every run when it is pending or waiting, else never.
+    pub retry_after: Option<Duration>,
+    /// Something that it refers to is missing: its time of waiting goes on.
+    pub waits: bool,
+    /// Of a conflict: the row's etag, under which a person may let the source win.
+    pub etag: Option<String>,
 }
 
 /// Whether a settlement is worth a row of the history.
@@ -39,6 +55,8 @@ pub enum History {
     Always,
     /// Only when state or reason of the record changed by it.
     WhenChanged,
+    /// No: it is told of another record.
+    Never,
 }
 
 /// The new content of a link.
@@ -109,6 +127,22 @@ impl Settlement {
         })
     }
 
+    /// A record whose row is as wanted, or is not written any more; `link` says how it is.
+    #[must_use]
+    pub fn done(key: &str, fingerprint: Fingerprint, outcome: Outcome, link: SettledLink) -> Self {
+        Self {
+            key: key.to_owned(),
+            fingerprint,
+            outcome,
+            link: Some(link),
+            reason: None,
+            fields: Vec::new(),
+            history: History::Always,
+            open: false,
+            next: Next::default(),
+        }
+    }
+
     /// A record that is left in a state for `reason`; the intent goes, since BC certainly did nothing.
     #[must_use]
     pub fn left(key: &str, fingerprint: Fingerprint, state: RecordState, reason: Reason) -> Self {
@@ -121,6 +155,7 @@ impl Settlement {
             fields: Vec::new(),
             history: History::WhenChanged,
             open: false,
+            next: Next::default(),
         }
     }
 }
@@ -135,7 +170,8 @@ impl Ledger {
         run: RunId,
         settlements: &[Settlement],
     ) -> Result<(), LedgerError> {
-        let now = self.now();
+        let time = self.clock.now();
+        let now = clock::iso(time);
         let mut tx = self.write().await?;
         let links: Vec<_> = settlements.iter().filter_map(Settlement::link_write).collect();
         links::write(&mut tx, target, entity, job, &now, &links).await?;
@@ -163,14 +199,18 @@ impl Ledger {
         let mut changed = HashSet::new();
         for settlement in settlements {
             if let Outcome::Left(state) = settlement.outcome
-                && leave(&mut tx, job, settlement, state, &now).await?
+                && leave(&mut tx, job, settlement, state, time).await?
             {
                 changed.insert(settlement.key.as_str());
             }
         }
         let told: Vec<_> = settlements
             .iter()
-            .filter(|settled| settled.history == History::Always || changed.contains(settled.key.as_str()))
+            .filter(|settled| match settled.history {
+                History::Always => true,
+                History::WhenChanged => changed.contains(settled.key.as_str()),
+                History::Never => false,
+            })
             .collect();
         self.write_changes(&mut tx, job, run, &told, &now).await?;
         crate::fault!("settle: before commit");
@@ -239,24 +279,46 @@ async fn leave(
     job: JobId,
     settlement: &Settlement,
     state: RecordState,
-    now: &str,
+    now: DateTime<Utc>,
 ) -> Result<bool, LedgerError> {
     let reason = settlement.reason.as_ref();
-    let done = sqlx::query(
-        "UPDATE outbox SET state = ?4, reason = ?5, code = ?6, correlation_id = ?7, changed_at = ?8, \
-         attempts = attempts + (?4 = 'quarantined') WHERE job_id = ?1 AND key = ?2 AND fingerprint = ?3 \
-         AND NOT (state = ?4 AND reason IS ?5 AND code IS ?6)",
-    )
-    .bind(job.0)
-    .bind(&settlement.key)
-    .bind(settlement.fingerprint.as_bytes().as_slice())
-    .bind(state.as_str())
-    .bind(reason.map(|reason| reason.text.as_str()))
-    .bind(reason.and_then(|reason| reason.code.as_deref()))
-    .bind(reason.and_then(|reason| reason.correlation_id.as_deref()))
-    .bind(now)
-    .execute(&mut **tx)
-    .await?;
+    let Next { retry_after, waits, etag } = &settlement.next;
+    // What is beyond all dates never comes by itself.
+    let retry_at = retry_after.and_then(|after| now.checked_add_signed(TimeDelta::from_std(after).ok()?));
+    let now = clock::iso(now);
+    let record = "job_id = ?1 AND key = ?2 AND fingerprint = ?3";
+    let clocks = format!(
+        "UPDATE outbox SET retry_at = ?5, waiting_since = iif(?6, coalesce(waiting_since, ?7), NULL), \
+         attempts = attempts + (?4 = 'quarantined'), decision = iif(?4 = 'conflict', NULL, decision), \
+         seen_etag = iif(?4 = 'conflict', ?8, seen_etag) WHERE {record}"
+    );
+    sqlx::query(AssertSqlSafe(clocks))
+        .bind(job.0)
+        .bind(&settlement.key)
+        .bind(settlement.fingerprint.as_bytes().as_slice())
+        .bind(state.as_str())
+        .bind(retry_at.map(clock::iso))
+        .bind(waits)
+        .bind(&now)
+        .bind(etag)
+        .execute(&mut **tx)
+        .await?;
+    let words = format!(
+        "UPDATE outbox SET state = ?4, reason = ?5, code = ?6, correlation_id = ?7, error = ?8, changed_at = ?9 \
+         WHERE {record} AND NOT (state = ?4 AND reason IS ?5 AND code IS ?6)"
+    );
+    let done = sqlx::query(AssertSqlSafe(words))
+        .bind(job.0)
+        .bind(&settlement.key)
+        .bind(settlement.fingerprint.as_bytes().as_slice())
+        .bind(state.as_str())
+        .bind(reason.map(|reason| reason.text.as_str()))
+        .bind(reason.and_then(|reason| reason.code.as_deref()))
+        .bind(reason.and_then(|reason| reason.correlation_id.as_deref()))
+        .bind(reason.and_then(|reason| reason.error.as_deref()))
+        .bind(&now)
+        .execute(&mut **tx)
+        .await?;
     Ok(done.rows_affected() > 0)
 }
 

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::{Sqlite, Transaction};
 
+use super::outbox;
 use super::rows::{json, json_list};
+use super::target::cursor_checksum;
 use super::withdraw::{release, withdraw};
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::Fingerprint;
@@ -85,9 +87,10 @@ impl Ledger {
         }
         let staging = stage.carry_out(plan).await?;
         if let Some(cursor) = cursor {
-            sqlx::query("UPDATE job SET cursor = ?2 WHERE job_id = ?1")
+            sqlx::query("UPDATE job SET cursor = ?2, checksum = ?3 WHERE job_id = ?1")
                 .bind(job.0)
                 .bind(cursor)
+                .bind(cursor_checksum(job, cursor).finish().as_bytes().as_slice())
                 .execute(&mut *stage.tx)
                 .await?;
         }
@@ -141,6 +144,22 @@ struct Put {
     /// Whether this very version is in the outbox already.
     #[serde(skip)]
     queued: bool,
+}
+
+/// The same with its checksum.
+#[derive(Serialize)]
+struct Sealed<'p> {
+    #[serde(flatten)]
+    put: &'p Put,
+    checksum: String,
+}
+
+impl<'p> Sealed<'p> {
+    fn of(put: &'p Put, job: JobId) -> Self {
+        let Put { key, fingerprint, draft, match_value, .. } = put;
+        let checksum = outbox::checksum(job, key, fingerprint, draft.as_deref(), match_value.as_deref());
+        Self { put, checksum: checksum.finish().to_string() }
+    }
 }
 
 /// A new fingerprint for a link, as the statement takes it.
@@ -283,19 +302,23 @@ impl Stage<'_> {
         if put.is_empty() {
             return Ok(());
         }
+        let job = self.job;
+        let rows: Vec<_> = put.iter().map(|put| Sealed::of(put, job)).collect();
         sqlx::query(
-            "INSERT INTO outbox (job_id, key, state, fingerprint, record, draft, match_value, reason, staged_at, changed_at) \
+            "INSERT INTO outbox (job_id, key, state, refused, fingerprint, record, draft, match_value, reason, staged_at, \
+             changed_at, checksum) \
              SELECT ?1, page.value ->> 'key', iif(page.value ->> 'reason' IS NULL, 'pending', 'quarantined'), \
-                    unhex(page.value ->> 'fingerprint'), page.value ->> 'record', page.value ->> 'draft', \
-                    page.value ->> 'match_value', page.value ->> 'reason', ?3, ?3 \
+                    page.value ->> 'reason' IS NOT NULL, unhex(page.value ->> 'fingerprint'), page.value ->> 'record', page.value ->> 'draft', \
+                    page.value ->> 'match_value', page.value ->> 'reason', ?3, ?3, unhex(page.value ->> 'checksum') \
              FROM json_each(?2) AS page WHERE true \
-             ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, fingerprint = excluded.fingerprint, \
-             record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
-             reason = excluded.reason, code = NULL, correlation_id = NULL, attempts = 0, \
-             staged_at = excluded.staged_at, changed_at = excluded.changed_at",
+             ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = excluded.refused, \
+             fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
+             reason = excluded.reason, code = NULL, correlation_id = NULL, error = NULL, retry_at = NULL, attempts = 0, \
+             decision = NULL, seen_etag = NULL, \
+             staged_at = excluded.staged_at, changed_at = excluded.changed_at, checksum = excluded.checksum",
         )
         .bind(self.job.0)
-        .bind(json(put))
+        .bind(json(&rows))
         .bind(self.now)
         .execute(&mut *self.tx)
         .await?;

@@ -60,8 +60,7 @@ impl Ledger {
             "WITH page AS (SELECT key AS position, value AS key, substr(?3, key * 16 + 1, 16) AS fingerprint \
                            FROM json_each(?2)) \
              SELECT page.position, link.key IS NOT NULL, link.fingerprint IS page.fingerprint, \
-                    outbox.fingerprint = page.fingerprint AND NOT (outbox.state = 'quarantined' \
-                        AND outbox.draft IS NOT NULL AND outbox.match_value IS NULL AND outbox.attempts = 0), \
+                    outbox.fingerprint = page.fingerprint AND NOT (outbox.refused AND outbox.draft IS NOT NULL), \
                     intent.key IS NOT NULL \
              FROM page \
              LEFT JOIN link ON link.job_id = ?1 AND link.key = page.key \

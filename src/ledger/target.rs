@@ -1,5 +1,6 @@
 //! Targets and jobs: what the ledger is bound to.
 
+use super::checksum::Checksum;
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::Fingerprint;
 
@@ -31,23 +32,38 @@ pub struct JobRow {
     pub mapping: Fingerprint,
 }
 
+impl Binding {
+    fn checksum(&self) -> Checksum {
+        let sum = Checksum::of_target(&self.name).text(&self.tenant).text(&self.environment);
+        sum.text(&self.company_id).text(&self.local_currency)
+    }
+}
+
+/// The checksum of a job's cursor. A damaged one could stand behind records that were never read.
+pub(super) fn cursor_checksum(job: JobId, cursor: &str) -> Checksum {
+    Checksum::of_job("job", job).text(cursor)
+}
+
+type TargetRow = (String, String, String, String, String, Vec<u8>);
+
+type JobColumns = (i64, i64, String, Option<String>, Option<Vec<u8>>, Vec<u8>);
+
 impl Ledger {
     /// The binding of the target `name`, when it has been used before.
     pub async fn binding(&self, name: &str) -> Result<Option<Binding>, LedgerError> {
-        let row: Option<(String, String, String, String, String)> = sqlx::query_as(
-            "SELECT tenant, environment, company_id, company_name, local_currency FROM target WHERE name = ?1",
+        let row: Option<TargetRow> = sqlx::query_as(
+            "SELECT tenant, environment, company_id, company_name, local_currency, checksum FROM target WHERE name = ?1",
         )
         .bind(name)
         .fetch_optional(&self.readers)
         .await?;
-        Ok(row.map(|(tenant, environment, company_id, company_name, local_currency)| Binding {
-            name: name.to_owned(),
-            tenant,
-            environment,
-            company_id,
-            company_name,
-            local_currency,
-        }))
+        let Some((tenant, environment, company_id, company_name, local_currency, checksum)) = row else {
+            return Ok(None);
+        };
+        let name = name.to_owned();
+        let binding = Binding { name, tenant, environment, company_id, company_name, local_currency };
+        binding.checksum().verify(&checksum, "target", &binding.name)?;
+        Ok(Some(binding))
     }
 
     /// Binds a target's name to its company at first use; later it must be the same company.
@@ -68,8 +84,8 @@ impl Ledger {
         } else {
             let mut tx = self.write().await?;
             sqlx::query(
-                "INSERT INTO target (name, tenant, environment, company_id, company_name, local_currency, bound_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO target (name, tenant, environment, company_id, company_name, local_currency, bound_at, \
+                 checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )
             .bind(&binding.name)
             .bind(&binding.tenant)
@@ -78,6 +94,7 @@ impl Ledger {
             .bind(&binding.company_name)
             .bind(&binding.local_currency)
             .bind(self.now())
+            .bind(binding.checksum().finish().as_bytes().as_slice())
             .execute(&mut *tx)
             .await?;
             tx.commit().await?;
@@ -110,8 +127,8 @@ impl Ledger {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        let (id, bound_target, bound_entity, cursor, known): (i64, i64, String, Option<String>, Vec<u8>) =
-            sqlx::query_as("SELECT job_id, target_id, entity, cursor, mapping FROM job WHERE name = ?1")
+        let (id, bound_target, bound_entity, cursor, checksum, known): JobColumns =
+            sqlx::query_as("SELECT job_id, target_id, entity, cursor, checksum, mapping FROM job WHERE name = ?1")
                 .bind(name)
                 .fetch_one(&self.readers)
                 .await?;
@@ -124,6 +141,9 @@ impl Ledger {
         }
         let known = Fingerprint::from_bytes(&known)
             .ok_or_else(|| LedgerError::Corrupt { table: "job", key: name.to_owned() })?;
+        if let Some(cursor) = &cursor {
+            cursor_checksum(JobId(id), cursor).verify(&checksum.unwrap_or_default(), "job", name)?;
+        }
         Ok(JobRow { id: JobId(id), cursor, mapping: known })
     }
 

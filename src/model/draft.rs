@@ -87,6 +87,14 @@ pub struct Resolved {
     pub lines: Option<Vec<ResolvedLine>>,
 }
 
+impl Resolved {
+    /// All its values, those of its lines included.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        let lines = self.lines.iter().flatten().flat_map(|line| &line.properties);
+        self.properties.iter().chain(&self.create_only).chain(lines).map(|(_, value)| value)
+    }
+}
+
 impl Draft {
     /// Replaces each reference by what `find` knows of it, or gives the references that it does not know.
     pub fn resolve(&self, find: impl Fn(&Reference) -> Option<Value>) -> Result<Resolved, Vec<Reference>> {

@@ -75,6 +75,11 @@ impl Snapshot {
         Ok(Self { sent: map(value.get("sent")), answered: map(value.get("answered")), lines })
     }
 
+    /// All values that we sent last.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.sent.iter().chain(self.lines.iter().flat_map(|line| &line.sent)).map(|(_, value)| value)
+    }
+
     /// What we sent for the property `name` last.
     #[must_use]
     pub fn sent(&self, name: &str) -> Option<&Value> {

@@ -105,8 +105,8 @@ impl Outcome {
     }
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a run ended. Of several, a person must hear of the greatest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunResult {
     /// Everything is in order.
     Done,
@@ -114,6 +114,8 @@ pub enum RunResult {
     Attention,
     /// Source or BC could not be reached or gave up.
     Failed,
+    /// The brake held it: it would have changed more than it may.
+    Held,
     /// Credentials, consent or permissions.
     Denied,
     /// The source refuses the query, or the configuration does not fit.
@@ -123,12 +125,17 @@ pub enum RunResult {
 }
 
 impl RunResult {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Done, Self::Attention, Self::Failed, Self::Held, Self::Denied, Self::Refused, Self::Interrupted];
+
     /// The word in the ledger.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Attention => "attention",
+            Self::Held => "held",
             Self::Failed => "failed",
             Self::Denied => "denied",
             Self::Refused => "refused",
@@ -139,9 +146,19 @@ impl RunResult {
     /// Reads the word in the ledger.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Done, Self::Attention, Self::Failed, Self::Denied, Self::Refused, Self::Interrupted];
-        all.into_iter().find(|result| result.as_str() == text)
+        Self::ALL.into_iter().find(|result| result.as_str() == text)
     }
+}
+
+/// What asking for a retry came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retried {
+    /// Records that the next pass takes up.
+    pub due: u64,
+    /// Records that were refused when they were read: only another record, mapping or configuration helps.
+    pub refused: u64,
+    /// Those of the keys that were asked for which are in none of the states; then nothing is done.
+    pub missing: Vec<String>,
 }
 
 /// How far a pass has come.
@@ -290,11 +307,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_reads_back() {
+    fn every_state_and_result_reads_back() {
         for state in RecordState::ALL {
             assert_eq!(RecordState::parse(state.as_str()), Some(state));
         }
         assert_eq!(RecordState::parse("synced"), None);
+        for result in RunResult::ALL {
+            assert_eq!(RunResult::parse(result.as_str()), Some(result));
+        }
+        assert_eq!(RunResult::parse("running"), None);
     }
 
     #[test]

@@ -35,6 +35,32 @@ pub enum OnConflict {
     Hold,
 }
 
+/// Whose values a person takes to end a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// The source's: they are sent.
+    Source,
+    /// Business Central's: what it holds counts as what we wanted, until the source changes again.
+    Bc,
+}
+
+impl Take {
+    /// The word in the ledger and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Bc => "bc",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Source, Self::Bc].into_iter().find(|take| take.as_str() == text)
+    }
+}
+
 /// What becomes of the row of a record that was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDelete {
@@ -53,6 +79,15 @@ pub enum OnMissing {
     Close,
     /// Its row is made again.
     Recreate,
+}
+
+/// How long records are left alone that cannot go through for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How long a record may wait for another one, or for a code, before a person is asked.
+    pub waiting_for: Duration,
+    /// After how long a quarantined record is tried again by itself.
+    pub retry_quarantined: Duration,
 }
 
 /// How often and how patiently to repeat.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, Held};
 use crate::bc::Failure;
 use crate::ledger::LedgerError;
 use crate::model::{RecordError, RunResult};
@@ -40,6 +40,9 @@ pub enum SyncError {
     /// Business Central.
     #[error(transparent)]
     Bc(#[from] Failure),
+    /// The brake.
+    #[error(transparent)]
+    Held(#[from] Held),
 }
 
 impl From<ApplyError> for SyncError {
@@ -47,6 +50,7 @@ impl From<ApplyError> for SyncError {
         match error {
             ApplyError::Ledger(error) => Self::Ledger(error),
             ApplyError::Bc(error) => Self::Bc(error),
+            ApplyError::Held(held) => Self::Held(held),
         }
     }
 }
@@ -60,6 +64,7 @@ impl SyncError {
             | Self::TimedOut { .. }
             | Self::Ledger(LedgerError::Locked) => RunResult::Failed,
             Self::Source(_) | Self::Record(_) | Self::Mapping { .. } | Self::Ledger(_) => RunResult::Refused,
+            Self::Held(_) => RunResult::Held,
             Self::Bc(Failure::Cancelled) => RunResult::Interrupted,
             Self::Bc(failure) if failure.is_denied() => RunResult::Denied,
             Self::Bc(_) => RunResult::Failed,

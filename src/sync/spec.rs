@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use crate::apply::{CheckTotal, Outlet};
 use crate::ledger::TargetId;
 use crate::mapping::Mapping;
-use crate::model::{Adopt, EntityName, Fingerprint, Mode, OnConflict, OnMissing, RetryPolicy};
+use crate::model::{Adopt, Brake, EntityName, Fingerprint, Mode, OnConflict, OnMissing, Patience, RetryPolicy};
 use crate::source::{SqlSource, StreamSpec};
 
 /// Everything about a job that does not change between its passes.
@@ -35,6 +35,8 @@ pub struct JobSpec {
     pub on_conflict: OnConflict,
     /// What becomes of a record whose row BC no longer has.
     pub on_missing: OnMissing,
+    /// How much a run may change before it asks.
+    pub brake: Brake,
     /// Whether a changed match value may rename the row.
     pub rename: bool,
     /// The total that must come out right.
@@ -43,6 +45,8 @@ pub struct JobSpec {
     pub timezone: Tz,
     /// How often what may pass is tried again within a run.
     pub retry: RetryPolicy,
+    /// How long records are left alone that cannot go through for now.
+    pub patience: Patience,
     /// How long a pass may take.
     pub timeout: Duration,
 }

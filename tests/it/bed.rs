@@ -294,6 +294,11 @@ impl TestBed {
         self.write_config();
     }
 
+    /// The configuration as it stands.
+    pub(crate) fn config_text(&self) -> &str {
+        &self.config
+    }
+
     fn write_config(&self) {
         fs::write(self.config_path(), &self.config).unwrap();
     }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::scene::{Ran, Scene, TARGET};
 
-const COMMANDS: [&str; 7] = ["run", "check", "status", "history", "links", "simulate", "demo"];
+const COMMANDS: [&str; 10] =
+    ["run", "check", "status", "history", "retry", "links", "simulate", "demo", "completions", "man"];
 
 const JOB: &str = r#"
 [sources.crm]

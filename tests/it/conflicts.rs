@@ -1,9 +1,15 @@
 //! Source and Business Central change the same row: who wins, and what is told of it.
 
-use bcsync::simulator::FaultKind;
+use bcsync::simulator::{Deed, FaultKind};
 use serde_json::{Map, Value, json};
 
 use crate::bed::{TestBed, bed};
+
+/// What the history tells of conflicts, as property, value in Business Central and value in the source.
+async fn told(bed: &TestBed) -> Vec<String> {
+    bed.ledger("SELECT property, old, new FROM field_changes WHERE outcome = 'conflict' ORDER BY run_id, property")
+        .await
+}
 
 /// A customer whose e-mail address a person and the source have changed.
 async fn both_change_it(bed: &mut TestBed, policy: &str) {
@@ -54,7 +60,8 @@ async fn a_conflict_is_held_until_a_person_has_decided() {
         bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 conflict");
         assert_eq!(
             bed.reason("customers", "1").await,
-            "conflict: someone changed email in Business Central, and `on_conflict` is \"hold\""
+            "conflict: someone changed email in Business Central; decide with `bcsync resolve customers 1 --take source` \
+             or `--take bc`"
         );
         assert_eq!(bed.simulator.stats().writes(), 0);
         bed.run().await.exits(1).did("customers", "1 unchanged, 1 queued");
@@ -158,6 +165,137 @@ async fn lines_that_business_central_keeps_are_told_and_not_written() {
         assert_eq!(bed.told_lines(1)[0], "10000 50 Line 1");
         let told = "SELECT old, new FROM field_changes WHERE property = 'lines[1].quantity'";
         assert_eq!(bed.ledger(told).await, ["7|50"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_decides_for_the_source() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 conflict");
+        assert_eq!(told(bed).await, [r#"email|"person@c1.example"|"source@c1.example""#]);
+        let said = bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+        assert_eq!(said, "customers: record 1 is decided; the next pass acts on it\n");
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 queued, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "source@c1.example");
+        let reason = "SELECT reason FROM change WHERE outcome = 'updated'";
+        assert_eq!(bed.ledger_value(reason).await, "the source is right, as a person decided");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_decision_for_the_source_does_not_overwrite_what_came_later() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 conflict");
+        bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+        bed.edit("customers", &bed.customer("C1"), &json!({ "email": "later@c1.example" }));
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 queued, 1 conflict");
+        assert_eq!(bed.customer("C1")["email"], "later@c1.example");
+        assert_eq!(told(bed).await[1], r#"email|"later@c1.example"|"source@c1.example""#);
+
+        // Nor what comes in the last moment.
+        bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+        let changes: Map<String, Value> = [("email".to_owned(), json!("last@c1.example"))].into_iter().collect();
+        bed.strike("PATCH", "customers", FaultKind::PersonEdit { changes });
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 queued, 1 conflict");
+        assert_eq!(bed.customer("C1")["email"], "last@c1.example");
+        bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 queued, 1 updated");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_decides_for_business_central_until_the_source_changes_it_again() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.crm("UPDATE account SET credit = '7' WHERE id = 1").await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 conflict");
+        bed.output(&["resolve", "customers", "1", "--take", "bc"]).await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 queued, 1 updated");
+        let row = bed.customer("C1");
+        assert_eq!((&row["email"], &row["creditLimit"]), (&json!("person@c1.example"), &json!(7)), "the rest is sent");
+
+        bed.crm("UPDATE account SET name = 'New name' WHERE id = 1").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+        bed.crm("UPDATE account SET email = 'again@c1.example' WHERE id = 1").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "again@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_decision_is_about_one_version_of_the_record() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        bed.run().await.exits(1);
+        bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+        bed.crm("UPDATE account SET email = 'newer@c1.example' WHERE id = 1").await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 conflict");
+        assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_a_conflict_can_be_resolved() {
+    bed(async |bed| {
+        both_change_it(bed, "hold").await;
+        for (key, told) in [("2", "is not in conflict"), ("9", "is not in conflict")] {
+            let output = bed.bcsync(&["resolve", "customers", key, "--take", "bc"]).await;
+            assert_eq!(output.status.code(), Some(2));
+            assert!(String::from_utf8_lossy(&output.stderr).contains(told));
+        }
+        bed.run().await.exits(1);
+        bed.output(&["resolve", "customers", "1", "--take", "bc"]).await;
+        let output = bed.bcsync(&["resolve", "customers", "1", "--take", "bc"]).await;
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is pending, not in conflict"));
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 queued, 1 updated");
+    })
+    .await;
+}
+
+/// An order of which a person changed one line and deleted another one, both changed by the source too.
+async fn lines_in_conflict(bed: &mut TestBed) {
+    bed.configure("check_total", "# check_total");
+    bed.accounts([1]).await;
+    bed.orders([1], 3).await;
+    bed.run().await.exits(0);
+    bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 50 }));
+    bed.person("salesOrderLines", &bed.lines(1)[1], Deed::Delete);
+    bed.crm("UPDATE order_line SET qty = '7'").await;
+    bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+    assert_eq!(told(bed).await, ["lines[1].quantity|50|7", "lines[2]||"]);
+    assert_eq!(bed.told_lines(1), ["10000 50 Line 1", "30000 1 Line 3"], "nothing partial is sent");
+}
+
+#[tokio::test]
+async fn a_person_decides_about_lines_for_the_source() {
+    bed(async |bed| {
+        lines_in_conflict(bed).await;
+        bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 7 Line 2", "30000 7 Line 3"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_decides_about_lines_for_business_central() {
+    bed(async |bed| {
+        lines_in_conflict(bed).await;
+        bed.output(&["resolve", "orders", "1", "--take", "bc"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 50 Line 1", "30000 7 Line 3"]);
+        // That is how it stays while the source changes other things.
+        bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 3").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 50 Line 1", "30000 8 Line 3"]);
     })
     .await;
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bed;
+mod brake;
 mod chaos;
 mod cli;
 mod conflicts;
@@ -13,12 +14,16 @@ mod daemon;
 mod databases;
 mod faults;
 mod history;
+mod ledger_flips;
 mod ledger_opening;
 mod links;
+mod manual;
 mod orders;
 mod outbox;
 mod real_data;
+mod retries;
 mod scene;
 mod simulator;
 mod source;
 mod timeout;
+mod waiting;

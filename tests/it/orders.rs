@@ -270,9 +270,47 @@ async fn a_released_order_is_locked_and_written_when_it_is_reopened() {
         // What keeps it is told once, not every time.
         assert_eq!(bed.ledger_value("SELECT count(*) FROM change WHERE outcome = 'locked'").await, "1");
 
+        // It is read again after as long as it has been locked so far; who does not want to wait says so.
+        let next = "SELECT retry_at > changed_at FROM pending_records";
+        assert_eq!(bed.ledger_value(next).await, "1");
         bed.person("salesOrders", &bed.order(1), Deed::Reopen);
+        bed.output(&["retry", "orders", "1"]).await;
         bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
         assert_eq!(bed.told_lines(1)[0], "10000 7 Line 1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_locked_order_is_left_alone_for_a_while() {
+    bed(async |bed| {
+        bed.configure("initial = \"5ms\"\nmax = \"20ms\"", "initial = \"10m\"\nmax = \"20m\"");
+        one_order(bed).await;
+        bed.person("salesOrders", &bed.order(1), Deed::Release);
+        bed.crm("UPDATE sales_order SET currency = 'EUR'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 locked");
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("orders", "1 queued");
+        assert_eq!(bed.simulator.stats().set("salesOrders").reads, 0);
+        // A newer version does not wait.
+        bed.crm("UPDATE sales_order SET currency = 'GBP'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 locked");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_header_alone_waits_for_the_reopening_too() {
+    bed(async |bed| {
+        one_order(bed).await;
+        bed.person("salesOrders", &bed.order(1), Deed::Release);
+        // Business Central would take the e-mail address of a released order, but not what may come with it next time.
+        bed.crm("UPDATE sales_order SET email = 'buyer@c1.example'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 locked");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        bed.person("salesOrders", &bed.order(1), Deed::Reopen);
+        bed.output(&["retry"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
     })
     .await;
 }
@@ -343,8 +381,9 @@ async fn a_wrong_total_is_a_conflict_and_the_order_stays() {
         bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
         assert_eq!(
             bed.reason("orders", "1").await,
-            "conflict: totalAmountExcludingTax is off by 0.50 from the source's total (tolerance 0.01); the document \
-             stays as written"
+            "conflict: totalAmountExcludingTax is 13.50 in Business Central and 14 in the source: off by 0.50 \
+             (tolerance 0.01). The document stays as written; put the source right, or accept the total with \
+             `bcsync resolve orders 1 --take bc`"
         );
         assert_eq!(bed.told_lines(1), LINES);
         bed.run().await.exits(1).did("orders", "1 queued");
@@ -355,6 +394,43 @@ async fn a_wrong_total_is_a_conflict_and_the_order_stays() {
         bed.crm("UPDATE sales_order SET total = '13.50'").await;
         bed.run().await.exits(0).did("orders", "1 staged, 1 equal");
         assert_eq!(bed.ledger("SELECT * FROM outbox").await, [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_total_is_accepted_by_a_person() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 3).await;
+        bed.crm("UPDATE sales_order SET total = '14.00'").await;
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        let output = bed.bcsync(&["resolve", "orders", "1", "--take", "source"]).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("a conflict that sending again does not end"));
+        bed.output(&["resolve", "orders", "1", "--take", "bc"]).await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("orders", "1 queued, 1 equal");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        // The next change is checked again.
+        bed.crm("UPDATE sales_order SET email = 'buyer@c1.example'").await;
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.order(1)["email"], "buyer@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_total_within_the_tolerance_is_right() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 3).await;
+        bed.crm("UPDATE sales_order SET total = '13.51'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 created");
+        bed.crm("UPDATE sales_order SET total = '13.49'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 equal");
+        bed.crm("UPDATE sales_order SET total = '13.489'").await;
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
     })
     .await;
 }
@@ -401,7 +477,8 @@ async fn a_line_that_a_person_deleted_or_changed_is_a_conflict() {
         bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
         assert_eq!(
             bed.reason("orders", "1").await,
-            "conflict: someone changed lines[1], lines[2].quantity in Business Central, and `on_conflict` is \"hold\""
+            "conflict: someone changed lines[1], lines[2].quantity in Business Central; decide with `bcsync resolve \
+             orders 1 --take source` or `--take bc`"
         );
         assert_eq!(bed.told_lines(1), ["20000 30 Line 2", "30000 1 Line 3"]);
     })

@@ -310,7 +310,7 @@ async fn the_total_of_an_order_is_checked_also_when_its_answer_was_lost() {
         bed.crm("UPDATE sales_order SET total = '1'").await;
         bed.strike("POST", "salesOrders", DONE_AND_DROPPED);
         bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
-        assert!(bed.reason("orders", "1").await.starts_with("conflict: totalAmountExcludingTax is off by"));
+        assert!(bed.reason("orders", "1").await.starts_with("conflict: totalAmountExcludingTax is "));
     })
     .await;
 }

@@ -10,9 +10,9 @@ use rust_decimal::Decimal;
 
 use super::{SMALL, Surroundings, changed, load_text, problems};
 use crate::config::{
-    BrakeLimit, Config, LinesOrigin, LogFormat, LogLevel, NoConfig, Overlap, SecretRef, SignIn, SourceKind, find, load,
+    Config, LinesOrigin, LogFormat, LogLevel, NoConfig, Overlap, SecretRef, SignIn, SourceKind, find, load,
 };
-use crate::model::{Adopt, EntityName, Mode, OnConflict, OnDelete, OnMissing};
+use crate::model::{Adopt, BrakeLimit, EntityName, Mode, OnConflict, OnDelete, OnMissing};
 
 fn loaded(text: &str) -> Config {
     load_text(text).unwrap_or_else(|report| panic!("{report}"))
