@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::pass::JobFailure;
 use super::{App, AppError};
+use crate::config::Job;
 use crate::ledger::{Asking, Ledger, LedgerError, NewRequest, RequestEnd, RequestProgress};
 use crate::sync::Report;
 
@@ -72,7 +73,7 @@ impl App<'_> {
     }
 
     /// What the pass that was made for a request did, or why there was none.
-    pub(super) async fn answered(&self, job: &str, end: RequestEnd) -> Result<Result<Report, JobFailure>, LedgerError> {
+    pub(super) async fn answered(&self, job: &Job, end: RequestEnd) -> Result<Result<Report, JobFailure>, LedgerError> {
         let failure =
             |result, message: Option<String>| Ok(Err(JobFailure { result, message: message.unwrap_or_default() }));
         let Some(run) = end.run else { return failure(end.result, end.message) };
@@ -85,13 +86,14 @@ impl App<'_> {
         ledger.close().await;
         let Some(ended) = ended else { return failure(end.result, end.message) };
         Ok(Ok(Report {
-            job: job.to_owned(),
+            job: job.name.value.clone(),
             run,
             full: ended.full,
             result: ended.end.result,
             counters: ended.end.counters,
             null_cursors: ended.end.null_cursors,
             missing: ended.end.missing,
+            on_delete: job.on_delete,
             vanished: ended.end.vanished,
             failed,
             requests: ended.end.requests,

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use super::check::without_effect;
 use super::connect::Reached;
 use super::pass::{JobFailure, PassOptions};
 use super::{App, AppError};
@@ -61,9 +59,6 @@ pub async fn run(
             break;
         }
         let Some(mapping) = mappings.remove(&job.name.value) else { continue };
-        for setting in without_effect(job) {
-            warn!(job = %job.name.value, "{setting} has no effect in this version");
-        }
         if !targets.contains_key(job.target.as_str()) {
             let connected = match app.config.target(&job.target) {
                 Some(target) => app.connect(target, &ledger, &options.cancel).await,
@@ -101,8 +96,8 @@ async fn ask(
     let requests: Vec<_> = jobs.iter().map(|job| pass_request(&job.name.value, options.full)).collect();
     let mut all = Vec::new();
     let ended = async |index: usize, end| {
-        let job = jobs[index].name.value.clone();
-        let done = Finished { outcome: app.answered(&job, end).await?, job };
+        let job = jobs[index];
+        let done = Finished { job: job.name.value.clone(), outcome: app.answered(job, end).await? };
         finished(&done);
         all.push(done);
         Ok(())

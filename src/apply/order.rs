@@ -196,11 +196,46 @@ impl LinePlan<'_> {
 
     fn remove(&mut self, key: &str, sequence: i64, snapshot: &mut Snapshot) {
         let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
-        if let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) {
+        if let Some((known, row)) = known.and_then(|line| Some((line, compare::find_line(self.job, line, self.rows)?)))
+        {
+            let theirs = self.changed_by_others(known, row);
+            match self.policy {
+                OnConflict::Hold if !theirs.is_empty() => {
+                    let changed =
+                        |(name, old)| FieldChange { property: format!("lines[{key}].{name}"), old, new: None };
+                    self.held.extend(theirs.into_iter().map(changed));
+                    return;
+                }
+                // From here on it is somebody else's line.
+                OnConflict::BcWins if !theirs.is_empty() => {
+                    self.field(key, "sequence", None, Some(Value::Int(sequence)));
+                    snapshot.lines.retain(|line| line.key != key);
+                    return;
+                }
+                OnConflict::SourceWins | OnConflict::Hold | OnConflict::BcWins => {}
+            }
             self.operations.push(Operation::delete(self.path(Some(&row.id)), ANY_ETAG));
             self.field(key, "sequence", Some(Value::Int(sequence)), None);
+            for (name, held) in theirs {
+                self.field(key, &name, held, None);
+            }
         }
         snapshot.lines.retain(|line| line.key != key);
+    }
+
+    /// What `row` holds otherwise than we left it.
+    fn changed_by_others(&self, known: &LinkedLine, row: &Row) -> Vec<(String, Option<Value>)> {
+        let answered =
+            |name: &str| known.answered.iter().find(|(answered, _)| answered == name).map(|(_, value)| value);
+        let differs = |(name, sent): &&(String, Value)| {
+            let held = row.get(name);
+            held.is_some()
+                && [Some(sent), answered(name)]
+                    .into_iter()
+                    .flatten()
+                    .all(|ours| !self.job.same_in_line(name, ours, held))
+        };
+        known.sent.iter().filter(differs).map(|(name, _)| (name.clone(), row.get(name).cloned())).collect()
     }
 
     fn field(&mut self, key: &str, name: &str, old: Option<Value>, new: Option<Value>) {
