@@ -7,6 +7,7 @@
 use super::Applier;
 use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
+use super::foreign::Foreign;
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
 use crate::bc::{Operation, Row};
@@ -61,8 +62,10 @@ impl Applier<'_> {
         if !held.is_empty() {
             return candidate.conflict(&self.job.name, held, row);
         }
+        let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+        foreign.leave_out_of(&mut snapshot);
         if send.is_empty() && lines.is_empty() && !partial {
-            return self.nothing_to_send(candidate, row, &snapshot, fields);
+            return self.nothing_to_send(candidate, row, &snapshot, &foreign, fields);
         }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
         let mut operations =
@@ -70,7 +73,7 @@ impl Applier<'_> {
         operations.extend(lines);
         operations.push(Operation::read_back(format!("{document}?$expand={expand}")));
         let what = What::Order { bc_id: row.id.clone(), etag: row.etag.clone(), operations, partial, recreated };
-        Prepared::Write(Box::new(Write::new(outbox, what, snapshot, fields)))
+        Prepared::Write(Box::new(Write { foreign, ..Write::new(outbox, what, snapshot, fields) }))
     }
 
     /// BC keeps what it holds, or holds what is wanted already.
@@ -79,10 +82,12 @@ impl Applier<'_> {
         candidate: &Candidate,
         row: &Row,
         snapshot: &Snapshot,
+        foreign: &Foreign,
         fields: Vec<FieldChange>,
     ) -> Prepared {
         let Candidate { row: outbox, note, .. } = candidate;
-        let update = self.link_update(row, snapshot, outbox.draft.fingerprint(), outbox.match_value.clone(), &[]);
+        let draft = outbox.draft.fingerprint();
+        let update = self.link_update(row, snapshot, draft, outbox.match_value.clone(), &[], foreign);
         let outcome = if fields.is_empty() && !note.stepped { Outcome::Equal } else { Outcome::Updated };
         let settlement = Settlement::done(&outbox.key, outbox.fingerprint, outcome, SettledLink::Current(update));
         let reason = (!fields.is_empty()).then(|| candidate.kept());
