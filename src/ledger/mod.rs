@@ -5,6 +5,7 @@
 //! The tables are described where they are created, in `migrations/`.
 
 mod checksum;
+mod claims;
 mod copy;
 mod decision;
 mod error;
@@ -12,6 +13,7 @@ mod file;
 mod held;
 mod history;
 mod intent;
+mod leave;
 mod links;
 mod migrate;
 mod missing;
@@ -20,6 +22,7 @@ mod outbox;
 mod retry;
 mod rows;
 mod settle;
+mod settlement;
 mod soundness;
 mod stage;
 mod standing;
@@ -35,7 +38,7 @@ pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
-pub use settle::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
+pub use settlement::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};
