@@ -15,6 +15,7 @@ mod candidate;
 mod closing;
 mod compare;
 mod error;
+mod foreign;
 mod gone;
 mod job;
 mod locked;

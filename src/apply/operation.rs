@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::foreign::Foreign;
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, LinkUpdate, NewIntent, OutboxRow, SettledLink, Settlement};
 use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Take, Value, Values};
@@ -52,6 +53,8 @@ pub(super) struct Write {
     pub(super) snapshot: Snapshot,
     /// What the history will say of each property.
     pub(super) fields: Vec<FieldChange>,
+    /// What BC's answer will show of somebody else's.
+    pub(super) foreign: Foreign,
 }
 
 /// The kinds of writes.
@@ -119,6 +122,7 @@ impl Write {
             what,
             snapshot,
             fields,
+            foreign: Foreign::default(),
         }
     }
 

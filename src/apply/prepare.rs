@@ -9,6 +9,7 @@ use super::Applier;
 use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
 use super::error::ApplyError;
+use super::foreign::{Foreign, is_foreign};
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
 use super::reasons::{NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
@@ -88,6 +89,9 @@ impl Applier<'_> {
                         || decided
                         || matches!(action, Action::UpdateOrder(_)) =>
                 {
+                    to_read.push(candidate);
+                }
+                Action::Update(changes) if changes.iter().any(|change| is_foreign(&link.snapshot, &change.name)) => {
                     to_read.push(candidate);
                 }
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
@@ -187,6 +191,7 @@ impl Applier<'_> {
             let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
             snapshot.sent.clone_from(&candidate.resolved.properties);
             snapshot.answered = compare::answered(&snapshot.sent, row);
+            Foreign::found(&self.job, &link.snapshot, &snapshot, row).leave_out_of(&mut snapshot);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
             let mut settled = candidate.settled(outcome, SettledLink::Current(update), None);
@@ -228,15 +233,18 @@ impl Applier<'_> {
         }
         let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
         snapshot.sent.clone_from(&candidate.resolved.properties);
+        let mut foreign = Foreign::known(&link.snapshot);
         if let Some(row) = row {
             snapshot.answered = compare::answered(&snapshot.sent, row);
+            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+            foreign.leave_out_of(&mut snapshot);
         }
         let mut fields = field_changes(changes);
         fields.extend(kept);
         let properties = compare::with_overwritten(&self.job.schema, changes, &snapshot.sent, row);
         let etag = row.map_or(&link.etag, |row| &row.etag).clone();
         let what = What::Update { bc_id: link.bc_id.clone(), etag, properties, adopts: false };
-        Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
+        Prepared::Write(Box::new(Write { foreign, ..Write::new(&candidate.row, what, snapshot, fields) }))
     }
 
     /// What to look for to find the row of a record.

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::Applier;
 use super::compare;
 use super::error::ApplyError;
+use super::foreign::Foreign;
 use super::matching::{Found, Sought};
 use super::round::{Note, Released, Round, RowIs, lock};
 use crate::bc::Row;
@@ -268,7 +269,9 @@ impl Applier<'_> {
     /// hold a newer version by now.
     fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
         let noted = &intent.noted;
-        let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[]);
+        // Somebody may have been there since.
+        let foreign = Foreign::unexplained(&self.job, &noted.snapshot, row);
+        let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[], &foreign);
         let link = SettledLink::Current(link);
         let settlement = Settlement::done(&noted.key, noted.fingerprint, outcome, link);
         let reason = Some(Reason::new(FOUND));
