@@ -32,6 +32,19 @@ impl Applier<'_> {
         compare::differing(&self.job, sent, row).iter().all(|change| overwritten(&change.name))
     }
 
+    /// Whether `row` is rather the one that was made with the properties `sent` than somebody else's: most of what tells
+    /// still holds. The rest a person can have changed since.
+    pub(super) fn descends_from(&self, sent: &[(String, Value)], row: &Row) -> bool {
+        let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
+        let tells = |(name, value): &&(String, Value)| {
+            !self.job.match_on.contains(name) && !overwritten(name) && value.as_str() != Some("")
+        };
+        let telling = sent.iter().filter(tells);
+        let (holds, differs): (Vec<_>, Vec<_>) =
+            telling.partition(|(name, value)| self.job.same(name, value, row.get(name)));
+        holds.len() >= differs.len()
+    }
+
     pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt) -> Prepared {
         let number = row.text(self.job.number_property());
         let changes = compare::differing(&self.job, &candidate.resolved.properties, row);

@@ -154,7 +154,7 @@ impl Applier<'_> {
     fn resolve_create(&self, intent: &Intent, found: Found, as_of: Option<DateTime<Utc>>) -> Resolved {
         match found {
             // A person may have made it while our request was open; then `adopt` decides.
-            Found::One(row) if self.job.key_is_enforced() && !self.made_with(&intent.noted.snapshot.sent, &row) => {
+            Found::One(row) if self.job.key_is_enforced() && !self.descends_from(&intent.noted.snapshot.sent, &row) => {
                 Resolved::Undone { repeated: true, note: Note::default() }
             }
             Found::One(row) => Resolved::Done(Box::new(self.done(intent, &row, Outcome::Created))),
