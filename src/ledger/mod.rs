@@ -5,6 +5,7 @@
 //! The tables are described where they are created, in `migrations/`.
 
 mod checksum;
+mod claims;
 mod copy;
 mod decision;
 mod error;
@@ -12,6 +13,7 @@ mod file;
 mod held;
 mod history;
 mod intent;
+mod leave;
 mod links;
 mod migrate;
 mod missing;
@@ -22,6 +24,7 @@ mod retry;
 mod rows;
 mod schedule;
 mod settle;
+mod settlement;
 mod soundness;
 mod stage;
 mod standing;
@@ -39,7 +42,7 @@ pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
 pub use requests::{Asking, NewRequest, Request, RequestEnd, RequestId, RequestProgress};
 pub use schedule::KeptSchedule;
-pub use settle::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
+pub use settlement::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};
