@@ -7,7 +7,7 @@ use super::error::ApplyError;
 use super::operation::{Prepared, What, Write, field_changes};
 use crate::bc::Row;
 use crate::ledger::SettledLink;
-use crate::model::{Adopt, LinkedLine, Outcome, RecordState, Snapshot};
+use crate::model::{Adopt, LinkedLine, Outcome, RecordState, Snapshot, Value};
 
 impl Applier<'_> {
     /// A row that BC has and that no link knows: adopted by policy, unless it belongs to another record.
@@ -19,10 +19,30 @@ impl Applier<'_> {
                 format!("the row that matches is linked to record {key} of job {job}; one row cannot be both"),
             ));
         }
-        // The first attempt at creating it may have taken effect after all: then it is ours, whatever the policy.
-        let ours =
-            candidate.row.repeated && compare::differing(&self.job, &candidate.resolved.properties, row).is_empty();
-        Ok(self.adopt(candidate, row, if ours { Adopt::IfEqual } else { self.job.adopt }))
+        // An earlier attempt at creating it may have taken effect after all: then it is ours, whatever the policy.
+        let attempted = &candidate.row.attempted;
+        let ours = attempted.iter().map(|attempt| &attempt.sent).chain(Some(&candidate.resolved.properties));
+        let is_ours = !attempted.is_empty() && ours.into_iter().any(|sent| self.made_with(sent, row));
+        Ok(self.adopt(candidate, row, if is_ours { Adopt::Update } else { self.job.adopt }))
+    }
+
+    /// Whether BC can have made `row` with the properties `sent`: it holds them, but for those that BC itself overwrites.
+    pub(super) fn made_with(&self, sent: &[(String, Value)], row: &Row) -> bool {
+        let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
+        compare::differing(&self.job, sent, row).iter().all(|change| overwritten(&change.name))
+    }
+
+    /// Whether `row` is rather the one that was made with the properties `sent` than somebody else's: most of what tells
+    /// still holds. The rest a person can have changed since.
+    pub(super) fn descends_from(&self, sent: &[(String, Value)], row: &Row) -> bool {
+        let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
+        let tells = |(name, value): &&(String, Value)| {
+            !self.job.match_on.contains(name) && !overwritten(name) && value.as_str() != Some("")
+        };
+        let telling = sent.iter().filter(tells);
+        let (holds, differs): (Vec<_>, Vec<_>) =
+            telling.partition(|(name, value)| self.job.same(name, value, row.get(name)));
+        holds.len() >= differs.len()
     }
 
     pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt) -> Prepared {

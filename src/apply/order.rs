@@ -27,8 +27,8 @@ impl Applier<'_> {
     /// The write that makes of `row` what `change` asks for, or what keeps it from being made.
     pub(super) fn prepare_order(&self, candidate: &Candidate, link: &Link, row: &Row, change: OrderChange) -> Prepared {
         let Candidate { row: outbox, resolved, .. } = candidate;
-        if let Some(locked) = self.lock_of(outbox, row) {
-            return Prepared::Settled(Box::new(locked));
+        if let Some(kept) = self.processed(candidate, link, row, None).or_else(|| self.kept_by_lock(candidate, row)) {
+            return kept;
         }
         let policy = candidate.policy(self.job.on_conflict, row);
         let ThreeWay { send, kept, mut held } =
