@@ -33,4 +33,5 @@ mod silence;
 mod simulator;
 mod source;
 mod timeout;
+mod tls;
 mod waiting;
