@@ -13,6 +13,7 @@ mod customers;
 mod daemon;
 mod databases;
 mod deletes;
+mod fault_matrix;
 mod faults;
 mod history;
 mod interrupts;
