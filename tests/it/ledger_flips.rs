@@ -136,7 +136,7 @@ impl Case {
             ledger[byte] ^= 1 << bit;
             let at = format!("bit {bit} of byte {byte}, in page {} at {}", 1 + byte / 4096, byte % 4096);
             let pass = self.pass(&place, &ledger, &simulator);
-            let came = tokio::time::timeout(std::time::Duration::from_secs(60), pass).await;
+            let came = tokio::time::timeout(std::time::Duration::from_mins(1), pass).await;
             let came = came.unwrap_or_else(|_| panic!("{at}: it does not end"));
             *told.entry(came).or_default() += 1;
             let held = rows(&simulator);
