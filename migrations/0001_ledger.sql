@@ -41,7 +41,7 @@ CREATE TABLE job (
 CREATE TABLE link (
     job_id      INTEGER NOT NULL REFERENCES job,
     key         TEXT NOT NULL,     -- the record's key in the source
-    fingerprint BLOB NOT NULL,     -- 128 bits over the source record and the mapping, as last settled
+    fingerprint BLOB NOT NULL,     -- 128 bits over the source record and the mapping, as last settled; one for all whose record the source lost
     link_id     INTEGER NOT NULL,  -- row in link_detail
     PRIMARY KEY (job_id, key)
 ) STRICT, WITHOUT ROWID;
@@ -72,7 +72,8 @@ CREATE TABLE outbox (
     key            TEXT NOT NULL,
     state          TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'held', 'locked', 'conflict', 'quarantined')),
     fingerprint    BLOB NOT NULL,     -- of the source record and the mapping
-    record         TEXT NOT NULL,     -- JSON: the source record itself
+    removal        TEXT CHECK (removal IN ('block', 'delete')),  -- the source has lost the record: what becomes of its row; null: it is wanted
+    record         TEXT NOT NULL,     -- JSON: the source record itself; null when the source has lost it
     draft          TEXT,              -- JSON: what Business Central is to hold; null when the mapping refused the record
     match_value    TEXT,              -- canonical value of match_on
     refused        INTEGER NOT NULL DEFAULT 0,  -- 1: quarantined when it was read, so that nothing of it can be sent
@@ -88,10 +89,11 @@ CREATE TABLE outbox (
     attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
-    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft and match_value
+    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft, match_value and removal
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
+CREATE INDEX outbox_removals ON outbox (job_id) WHERE removal IS NOT NULL;
 CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
 -- Few rows, and nobody searches for them: the check of the file compares them, and finds a flipped bit.
 CREATE INDEX outbox_repeated ON outbox (seq) WHERE repeated;
@@ -102,7 +104,7 @@ CREATE TABLE intent (
     intent_id   INTEGER PRIMARY KEY,
     job_id      INTEGER NOT NULL REFERENCES job,
     key         TEXT NOT NULL,
-    kind        TEXT NOT NULL CHECK (kind IN ('create', 'update', 'update_order')),
+    kind        TEXT NOT NULL CHECK (kind IN ('create', 'update', 'update_order', 'delete')),
     bc_id       TEXT,              -- the row that is changed; null for a create
     base_etag   TEXT,              -- sent as If-Match
     fingerprint BLOB NOT NULL,     -- of the outbox row this was made from
@@ -158,6 +160,8 @@ CREATE TABLE run (
     updated      INTEGER NOT NULL DEFAULT 0,
     equal        INTEGER NOT NULL DEFAULT 0,
     closed       INTEGER NOT NULL DEFAULT 0,
+    deleted      INTEGER NOT NULL DEFAULT 0,  -- rows, because the source lost their records
+    blocked      INTEGER NOT NULL DEFAULT 0,  -- the same
     waiting      INTEGER NOT NULL DEFAULT 0,
     pending      INTEGER NOT NULL DEFAULT 0,
     held         INTEGER NOT NULL DEFAULT 0,
@@ -185,7 +189,7 @@ CREATE TABLE change (
     run_id         INTEGER NOT NULL REFERENCES run,
     job_id         INTEGER NOT NULL REFERENCES job,
     key            TEXT NOT NULL,
-    outcome        TEXT NOT NULL,  -- created, adopted, updated, closed, waiting, pending, locked, conflict, quarantined
+    outcome        TEXT NOT NULL,  -- created, adopted, updated, closed, deleted, blocked, waiting, pending, locked, conflict, quarantined
     bc_id          TEXT,
     number         TEXT,
     reason         TEXT,
@@ -209,7 +213,7 @@ CREATE TABLE field_change (
 CREATE VIEW sync_history AS
 SELECT run.run_id, job.name AS job, run.mode, run.cause, run.started_at, run.finished_at, run.result, run.message,
        run.read, run.unchanged, run.filtered, run.queued, run.staged, run.refused,
-       run.taken, run.created, run.adopted, run.updated, run.equal, run.closed,
+       run.taken, run.created, run.adopted, run.updated, run.equal, run.closed, run.deleted, run.blocked,
        run.waiting, run.pending, run.held, run.locked, run.conflict, run.quarantined,
        run.missing, run.vanished, run.null_cursors, run.requests
 FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;

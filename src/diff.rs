@@ -30,7 +30,8 @@ pub fn create(wanted: &Resolved) -> NewRow {
 /// also those of lines that are not ours; 0 when it has none.
 #[must_use]
 pub fn update(wanted: &Resolved, last: &Snapshot, highest_sequence: i64) -> Action {
-    let header = changes(&wanted.properties, &last.sent);
+    let mut header = changes(&wanted.properties, &last.sent);
+    header.extend(unblocking(&wanted.properties, last));
     let Some(lines) = &wanted.lines else {
         return if header.is_empty() { Action::None } else { Action::Update(header) };
     };
@@ -48,6 +49,17 @@ fn changes(wanted: &[(String, Value)], sent: &[(String, Value)]) -> Vec<Property
         (old.as_ref() != Some(value)).then(|| PropertyChange { name: name.clone(), old, new: value.clone() })
     };
     wanted.iter().filter_map(change).collect()
+}
+
+/// A row that we blocked gets back what it held before, unless the record itself says what it is to hold.
+fn unblocking(wanted: &[(String, Value)], last: &Snapshot) -> Vec<PropertyChange> {
+    let change = |(name, value): &(String, Value)| PropertyChange {
+        name: name.clone(),
+        old: last.sent(name).cloned(),
+        new: value.clone(),
+    };
+    let is_wanted = |name: &str| wanted.iter().any(|(known, _)| known == name);
+    last.put_back.iter().filter(|(name, _)| !is_wanted(name)).map(change).collect()
 }
 
 fn line_changes(wanted: &[ResolvedLine], last: &Snapshot, highest_sequence: i64) -> Vec<LineChange> {

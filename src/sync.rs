@@ -4,8 +4,10 @@
 //! BC refuses or loses is retried from the outbox. Memory does not grow with the data: pages of a thousand are streamed.
 
 mod error;
+mod missing;
 mod pass;
 mod read;
+mod seen;
 mod spec;
 mod walk;
 
@@ -84,6 +86,7 @@ impl Pass<'_> {
             counters,
             null_cursors: reading.null_cursors,
             missing: reading.missing,
+            on_delete: self.job.on_delete,
             vanished: reading.vanished,
             failed,
             requests: self.target.outlet.reader.connection().requests() - requests_before,

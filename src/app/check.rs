@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{Config, Field, Job, LinesOrigin, Located, Problem, Report, SourceKind};
 use crate::mapping::{CompileError, LinesMapping, Mapping, MappingSpec, NameUse, Place};
-use crate::model::{Mode, OnDelete};
+use crate::model::Mode;
 use crate::schema::{closest, standard, standard_sets};
 use crate::source::{Dialect, declared_columns};
 
@@ -23,10 +23,6 @@ pub fn check(config: &mut Config) -> Result<BTreeMap<String, Mapping>, Box<Check
     let mut found = Vec::new();
     let mut mappings = BTreeMap::new();
     for job in &config.jobs {
-        found.extend(without_effect(job).iter().map(|setting| {
-            let message = format!("{setting} of this job has no effect in this version");
-            job.name.warning(message).hint("do not rely on it; watch `bcsync history --fields` after a run")
-        }));
         match Mapping::compile(&spec(config, job)) {
             Ok(mapping) => {
                 columns(config, job, &mapping, &mut found);
@@ -40,12 +36,6 @@ pub fn check(config: &mut Config) -> Result<BTreeMap<String, Mapping>, Box<Check
         config.report.push(problem);
     }
     if config.report.has_errors() { Err(Box::new(CheckFailed(config.report.clone()))) } else { Ok(mappings) }
-}
-
-/// Settings of `job` that are understood and not acted on yet, so that nobody relies on them unawares.
-pub(super) fn without_effect(job: &Job) -> Vec<&'static str> {
-    let set = [(job.on_delete != OnDelete::Keep, "`on_delete`")];
-    set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect()
 }
 
 /// What the mapping of `job` is compiled from.

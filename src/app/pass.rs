@@ -118,6 +118,7 @@ fn spec(app: &App<'_>, job: &Job, mapping: Arc<Mapping>) -> Result<JobSpec, Stri
         // Only a job that never changes rows has none, and it asks nobody.
         on_conflict: job.on_conflict.unwrap_or(OnConflict::Hold),
         on_missing: job.on_missing,
+        on_delete: job.on_delete,
         brake: job.brake,
         rename: job.rename,
         check_total: job

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use super::check::without_effect;
 use super::connect::Reached;
 use super::pass::{JobFailure, PassOptions};
 use super::{App, AppError};
@@ -57,9 +55,6 @@ pub async fn run(
             break;
         }
         let Some(mapping) = mappings.remove(&job.name.value) else { continue };
-        for setting in without_effect(job) {
-            warn!(job = %job.name.value, "{setting} has no effect in this version");
-        }
         if !targets.contains_key(job.target.as_str()) {
             let connected = match app.config.target(&job.target) {
                 Some(target) => app.connect(target, &ledger, &options.cancel).await,

@@ -7,6 +7,7 @@
 
 use std::sync::Mutex;
 
+use chrono::{DateTime, Utc};
 use tracing::{info, warn};
 
 use super::Applier;
@@ -35,7 +36,8 @@ impl Applier<'_> {
             allowed = allowed.or(&held.plan.counts.without(done));
             info!(job = %self.job.name, plan = %held.plan.fingerprint, allowed = %held.plan.counts, "a person approved");
         }
-        if self.may_exceed(&allowed).await? {
+        let as_of = lock(round).as_of;
+        if self.may_exceed(&allowed, as_of).await? {
             let plan = self.plan(round, lookups).await?;
             self.check(run, round, &allowed, &plan).await?;
         }
@@ -46,12 +48,11 @@ impl Applier<'_> {
         Ok(())
     }
 
-    async fn may_exceed(&self, allowed: &Allowed) -> Result<bool, ApplyError> {
-        if allowed.creates.is_none() && allowed.updates.is_none() {
-            return Ok(false);
-        }
-        let due = self.ledger.due_count(self.job.id).await?;
-        Ok(allowed.may_be_exceeded(due, 0))
+    async fn may_exceed(&self, allowed: &Allowed, as_of: DateTime<Utc>) -> Result<bool, ApplyError> {
+        let removals = self.ledger.removals_due(self.job.id, as_of).await?;
+        let are_limited = allowed.creates.is_some() || allowed.updates.is_some();
+        let due = if are_limited { self.ledger.due_count(self.job.id).await? } else { removals };
+        Ok(allowed.may_be_exceeded(due.saturating_sub(removals), removals))
     }
 
     /// What the run is about to do with everything that the outbox holds.

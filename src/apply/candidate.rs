@@ -21,8 +21,9 @@ impl Candidate {
         Prepared::Settled(Box::new(Settlement { reason, ..settlement }))
     }
 
-    pub(super) fn gone(&self, link: SettledLink, reason: Reason) -> Prepared {
-        let settlement = Settlement::done(&self.row.key, self.row.fingerprint, Outcome::Closed, link);
+    /// Settled with `outcome`, unless the brake is against it: BC no longer has the row.
+    pub(super) fn gone(&self, outcome: Outcome, link: SettledLink, reason: Reason) -> Prepared {
+        let settlement = Settlement::done(&self.row.key, self.row.fingerprint, outcome, link);
         Prepared::Gone(Box::new(Settlement { reason: Some(reason), ..settlement }))
     }
 

@@ -37,7 +37,10 @@ pub(super) fn with_overwritten(
         };
         Some((name.clone(), value.clone()))
     };
-    wanted.iter().filter_map(sent).collect()
+    // What is put back is nothing that the record wants.
+    let put_back = changes.iter().filter(|change| !wanted.iter().any(|(name, _)| change.name == *name));
+    let put_back = put_back.map(|change| (change.name.clone(), change.new.clone()));
+    wanted.iter().filter_map(sent).chain(put_back).collect()
 }
 
 /// Whether `row` can be the line that was made with the properties `sent`: it is of the same item or account, or it
@@ -92,6 +95,31 @@ pub(super) fn sequence(line: &Row) -> i64 {
 /// The properties of `sent` as `row` holds them.
 pub(super) fn answered(sent: &[(String, Value)], row: &Row) -> Values {
     sent.iter().filter_map(|(name, _)| Some((name.clone(), row.get(name)?.clone()))).collect()
+}
+
+/// What someone changed in `row` since our last write: from what is there now to nothing, for a row that is to go.
+pub(super) fn touched(job: &ApplyJob, last: &Snapshot, row: &Row) -> Vec<FieldChange> {
+    let is_ours = |(name, sent): &&(String, Value)| {
+        let held = row.get(name);
+        job.same(name, sent, held) || last.answered(name).is_some_and(|answered| job.same(name, answered, held))
+    };
+    let field =
+        |(name, _): &(String, Value)| FieldChange { property: name.clone(), old: row.get(name).cloned(), new: None };
+    let mut touched: Vec<_> = last.sent.iter().filter(|sent| !is_ours(sent)).map(field).collect();
+    let lines = document_lines(job, row);
+    let is_as_written = |line: &LinkedLine| {
+        let answered = |name: &str| line.answered.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        find_line(job, line, &lines).is_some_and(|row| {
+            line.sent.iter().all(|(name, sent)| {
+                let is = |value: &Value| job.same_in_line(name, value, row.get(name));
+                is(sent) || answered(name).is_some_and(is)
+            })
+        })
+    };
+    if lines.len() != last.lines.len() || !last.lines.iter().all(is_as_written) {
+        touched.push(FieldChange { property: "lines".to_owned(), old: None, new: None });
+    }
+    touched
 }
 
 /// What a comparison with a row that changed under our hands comes to.

@@ -27,6 +27,7 @@ mod reasons;
 mod recover;
 mod recreated;
 mod references;
+mod removal;
 mod round;
 mod same_error;
 mod send;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::bc::Operation;
-use crate::ledger::{FieldChange, IntentKind, NewIntent, OutboxRow, Settlement};
+use crate::ledger::{FieldChange, IntentKind, LinkUpdate, NewIntent, OutboxRow, SettledLink, Settlement};
 use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Take, Value, Values};
 
 /// What becomes of a row of the outbox.
@@ -81,6 +81,15 @@ pub(super) enum What {
         /// Whether the row becomes linked by this.
         adopts: bool,
     },
+    /// Delete a row.
+    Delete {
+        /// The row.
+        bc_id: String,
+        /// Its number.
+        number: String,
+        /// Its etag.
+        etag: String,
+    },
     /// Change a document and its lines in one transaction.
     Order {
         /// The document.
@@ -118,6 +127,7 @@ impl Write {
         let (kind, bc_id, base_etag) = match &self.what {
             What::Create { .. } => (IntentKind::Create, None, None),
             What::Update { bc_id, etag, .. } => (IntentKind::Update, Some(bc_id.clone()), Some(etag.clone())),
+            What::Delete { bc_id, etag, .. } => (IntentKind::Delete, Some(bc_id.clone()), Some(etag.clone())),
             What::Order { bc_id, etag, .. } => (IntentKind::UpdateOrder, Some(bc_id.clone()), Some(etag.clone())),
         };
         NewIntent {
@@ -138,6 +148,8 @@ impl Write {
     fn step(&self) -> Step {
         match &self.what {
             What::Create { .. } => Step::Create,
+            What::Delete { .. } => Step::Delete,
+            What::Update { .. } if self.snapshot.is_blocked() => Step::Delete,
             What::Update { .. } | What::Order { .. } => Step::Update,
         }
     }
@@ -147,15 +159,32 @@ impl Write {
         match &self.what {
             What::Create { .. } => Outcome::Created,
             What::Update { adopts: true, .. } => Outcome::Adopted,
+            What::Update { .. } if self.snapshot.is_blocked() => Outcome::Blocked,
+            What::Delete { .. } => Outcome::Deleted,
             What::Update { .. } | What::Order { .. } => Outcome::Updated,
         }
+    }
+
+    /// The settlement of a row that BC has deleted; `None` for a write of any other kind.
+    pub(super) fn deleted(&self) -> Option<Settlement> {
+        let What::Delete { bc_id, number, etag } = &self.what else { return None };
+        let link = LinkUpdate {
+            bc_id: bc_id.clone(),
+            number: number.clone(),
+            etag: etag.clone(),
+            draft: self.draft,
+            match_value: self.match_value.clone(),
+            snapshot: self.snapshot.clone(),
+        };
+        let link = SettledLink::Removed(link);
+        Some(Settlement::done(&self.key, self.fingerprint, Outcome::Deleted, link))
     }
 
     /// How much work it is for BC, in rows written.
     pub(super) fn weight(&self) -> usize {
         match &self.what {
             What::Create { lines, .. } => 1 + lines.as_ref().map_or(0, Vec::len),
-            What::Update { .. } => 1,
+            What::Update { .. } | What::Delete { .. } => 1,
             What::Order { operations, .. } => operations.len(),
         }
     }

@@ -31,9 +31,9 @@ impl Applier<'_> {
         let mut repeated = Vec::new();
         let mut denied = None;
         for (write, part) in writes.iter().zip(&parts) {
-            let row = part.as_ref().filter(|part| part.succeeded()).and_then(|part| Row::parse(&part.body));
-            if let Some(row) = row {
-                settlements.push(self.success(write, &row));
+            let succeeded = part.as_ref().filter(|part| part.succeeded());
+            if let Some(settlement) = succeeded.and_then(|part| self.done_by(write, part)) {
+                settlements.push(settlement);
                 continue;
             }
             let refusal = match part {
@@ -72,6 +72,11 @@ impl Applier<'_> {
             None => Ok(()),
             Some(error) => Err(self.denied(error).into()),
         }
+    }
+
+    /// The settlement of a write that BC says it has done; `None` when it does not tell the row.
+    fn done_by(&self, write: &Write, part: &Part) -> Option<Settlement> {
+        write.deleted().or_else(|| Some(self.success(write, &Row::parse(&part.body)?)))
     }
 
     fn denied(&self, error: BcError) -> Failure {
@@ -147,7 +152,7 @@ impl Applier<'_> {
     fn success(&self, write: &Write, row: &Row) -> Settlement {
         let recreated: &[i64] = match &write.what {
             What::Order { recreated, .. } => recreated,
-            What::Create { .. } | What::Update { .. } => &[],
+            What::Create { .. } | What::Update { .. } | What::Delete { .. } => &[],
         };
         let link = self.link_update(row, &write.snapshot, write.draft, write.match_value.clone(), recreated);
         let link = SettledLink::Current(link);
@@ -187,6 +192,7 @@ impl Applier<'_> {
                 sent: snapshot.sent.clone(),
                 answered: compare::answered(&snapshot.sent, row),
                 lines: lines.iter().map(line).collect(),
+                put_back: snapshot.put_back.clone(),
             },
         }
     }

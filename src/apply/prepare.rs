@@ -35,10 +35,15 @@ impl Applier<'_> {
         let found = lookups.resolve(self.ledger, &self.outlet.reader, &self.job.company, &rows).await?;
         let mut prepared = Vec::with_capacity(rows.len());
         let mut candidates = Vec::with_capacity(rows.len());
+        let mut removals = Vec::new();
         for row in rows {
             match row.draft.resolve(|reference| found.get(reference).cloned()) {
                 Ok(resolved) => {
                     let (link, note) = (links.remove(&row.key), lock(round).note(&row.key));
+                    if let Some(removal) = row.removal {
+                        removals.push((Candidate { row, resolved, link, note }, removal));
+                        continue;
+                    }
                     // A row that BC no longer has, and that is to be made again, is no link any more.
                     let link = link.filter(|_| !(note.gone && self.job.on_missing == OnMissing::Recreate));
                     candidates.push(Candidate { row, resolved, link, note });
@@ -51,6 +56,7 @@ impl Applier<'_> {
         }
         let (linked, unlinked): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|candidate| candidate.link.is_some());
+        self.prepare_removals(removals, round, &mut prepared).await?;
         self.prepare_linked(linked, round, &mut prepared).await?;
         self.prepare_unlinked(unlinked, &mut prepared).await?;
         Ok(prepared)
@@ -138,7 +144,7 @@ impl Applier<'_> {
         } else {
             "Business Central no longer has this row; set `on_missing = \"recreate\"` to have it made again"
         };
-        candidate.gone(SettledLink::Closed(update), Reason::new(reason))
+        candidate.gone(Outcome::Closed, SettledLink::Closed(update), Reason::new(reason))
     }
 
     /// The settlement of a document whose transaction BC refused, once its row was found untouched.
@@ -191,7 +197,7 @@ impl Applier<'_> {
             return candidate.conflict(&self.job.name, held, row);
         }
         if send.is_empty() {
-            let mut snapshot = link.snapshot.clone();
+            let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
             snapshot.sent.clone_from(&candidate.resolved.properties);
             snapshot.answered = compare::answered(&snapshot.sent, row);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
@@ -233,7 +239,7 @@ impl Applier<'_> {
             let reason = Reason::new("the job never changes rows: `mode` is \"create_only\"");
             return candidate.settled(Outcome::Equal, SettledLink::Current(unchanged), Some(reason));
         }
-        let mut snapshot = link.snapshot.clone();
+        let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
         snapshot.sent.clone_from(&candidate.resolved.properties);
         if let Some(row) = row {
             snapshot.answered = compare::answered(&snapshot.sent, row);
@@ -301,6 +307,7 @@ fn create(candidate: &Candidate, absent_since: Instant, sought: Sought) -> Prepa
         sent: candidate.resolved.properties.clone(),
         answered: Vec::new(),
         lines: lines.iter().flatten().map(linked).collect(),
+        put_back: Vec::new(),
     };
     let Sought { values: match_values, customer, .. } = sought;
     let what = What::Create { properties, lines, absent_since, match_values, customer };

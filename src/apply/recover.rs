@@ -15,12 +15,15 @@ use super::error::ApplyError;
 use super::matching::{Found, Sought};
 use super::round::{Note, Released, Round, lock};
 use crate::bc::Row;
-use crate::ledger::{Intent, IntentKind, Reason, RunId, SettledLink, Settlement};
+use crate::ledger::{Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
 use crate::schema::Kind;
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
+
+/// How it is known what became of a request.
+const FOUND: &str = "found by reading back a request whose answer was lost";
 
 /// What is known of a request with an open outcome.
 enum Resolved {
@@ -65,6 +68,21 @@ fn trace(sent: &Value, before: Option<&Value>, is: impl Fn(&Value) -> bool) -> T
         (false, Some(true)) => Trace::Against,
         _ => Trace::Nothing,
     }
+}
+
+/// The settlement of a row that is gone, as it was to be.
+fn deleted(intent: &Intent) -> Settlement {
+    let noted = &intent.noted;
+    let link = LinkUpdate {
+        bc_id: noted.bc_id.clone().unwrap_or_default(),
+        number: String::new(),
+        etag: noted.base_etag.clone().unwrap_or_default(),
+        draft: noted.draft,
+        match_value: noted.match_value.clone(),
+        snapshot: noted.snapshot.clone(),
+    };
+    let settlement = Settlement::done(&noted.key, noted.fingerprint, Outcome::Deleted, SettledLink::Removed(link));
+    Settlement { reason: Some(Reason::new(FOUND)), ..settlement }
 }
 
 impl Applier<'_> {
@@ -169,8 +187,13 @@ impl Applier<'_> {
         known: &[LinkedLine],
         as_of: Option<DateTime<Utc>>,
     ) -> Resolved {
+        let is_delete = |intent: &&Intent| intent.noted.kind == IntentKind::Delete;
         let Some(row) = row else {
-            return Resolved::Undone { repeated: false, note: Note { gone: true, ..Note::default() } };
+            // That it is gone is our own doing, if it was to be deleted.
+            return match intents.iter().rfind(is_delete) {
+                Some(intent) => Resolved::Done(Box::new(deleted(intent))),
+                None => Resolved::Undone { repeated: false, note: Note { gone: true, ..Note::default() } },
+            };
         };
         let stands = |intent: &Intent| intent.noted.base_etag.as_deref() == Some(row.etag.as_str());
         let can_come = |intent: &&Intent| stands(intent) && !self.window_has_passed(intent, as_of);
@@ -183,12 +206,13 @@ impl Applier<'_> {
         // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
         let done = intents
             .iter()
-            .filter(|intent| self.left_a_trace(&intent.noted.snapshot, known, row))
+            .filter(|intent| !is_delete(intent) && self.left_a_trace(&intent.noted.snapshot, known, row))
             .max_by_key(|intent| self.agreement(&intent.noted.snapshot, row));
         let Some(intent) = done else {
             return Resolved::Undone { repeated: false, note: Note { refresh: true, ..Note::default() } };
         };
-        let settlement = Box::new(self.done(intent, row, Outcome::Updated));
+        let outcome = if intent.noted.snapshot.is_blocked() { Outcome::Blocked } else { Outcome::Updated };
+        let settlement = Box::new(self.done(intent, row, outcome));
         if intent.noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) }
     }
 
@@ -242,7 +266,7 @@ impl Applier<'_> {
         let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[]);
         let link = SettledLink::Current(link);
         let settlement = Settlement::done(&noted.key, noted.fingerprint, outcome, link);
-        let reason = Some(Reason::new("found by reading back a request whose answer was lost"));
+        let reason = Some(Reason::new(FOUND));
         let mut settlement = Settlement { reason, ..settlement };
         if let (Some(total), false) = (&noted.total, noted.partial) {
             self.check_total(total, row, &mut settlement);

@@ -296,6 +296,7 @@ impl Applier<'_> {
             What::Update { bc_id, etag, properties, .. } => {
                 vec![Operation::patch(format!("{set}({bc_id})"), etag, object(properties))]
             }
+            What::Delete { bc_id, etag, .. } => vec![Operation::delete(format!("{set}({bc_id})"), etag)],
             What::Order { operations, .. } => operations.clone(),
         }
     }

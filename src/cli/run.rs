@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use super::outside::load;
 use crate::app::{self, App, AppError, Finished, RunOptions};
 use crate::config::ProcessEnvironment;
-use crate::model::Progress;
+use crate::model::{OnDelete, Progress};
 
 /// Makes one pass of each job.
 pub(super) async fn run(global: &Global, command: &Run) -> Result<Exit, Failed> {
@@ -97,13 +97,18 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     };
     writeln!(out, "  read  {}{}", report.counters.read, list(1..6))?;
     if report.counters.taken > 0 {
-        writeln!(out, "  taken {}{}", report.counters.taken, list(7..18))?;
+        writeln!(out, "  taken {}{}", report.counters.taken, list(7..20))?;
     }
     if let Some(error) = &report.error {
         writeln!(out, "  {error}")?;
     }
     if let Some(missing @ 1..) = report.missing {
-        writeln!(out, "  {missing} linked records are no longer in the source; their rows in Business Central stay")?;
+        let rows = match report.on_delete {
+            OnDelete::Keep => "their rows in Business Central stay",
+            OnDelete::Block => "their rows in Business Central are to be blocked",
+            OnDelete::Delete => "their rows in Business Central are to be deleted",
+        };
+        writeln!(out, "  {missing} linked records are no longer in the source; {rows}")?;
     }
     if let Some(vanished @ 1..) = report.vanished {
         writeln!(

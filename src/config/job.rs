@@ -137,7 +137,7 @@ pub(super) fn read(
     let match_on = read_match_on(&mut table, mode);
     let adopt = policy::read_adopt(&mut table, entity.as_ref());
     let on_conflict = policy::read_on_conflict(&mut table, mode);
-    let on_delete = policy::read_on_delete(&mut table, entity.as_ref());
+    let on_delete = policy::read_on_delete(&mut table, mode, entity.as_ref());
     let on_missing = policy::read_on_missing(&mut table);
     let rename = table.or("rename", Value::boolean, false);
     let brake = brake::read(&mut table);

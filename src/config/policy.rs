@@ -34,7 +34,11 @@ pub(super) fn read_on_conflict(table: &mut Table<'_>, mode: Option<Mode>) -> Opt
     table.optional("on_conflict", |value| value.choice(&choices)).map(Located::into_value)
 }
 
-pub(super) fn read_on_delete(table: &mut Table<'_>, entity: Option<&Located<EntityName>>) -> OnDelete {
+pub(super) fn read_on_delete(
+    table: &mut Table<'_>,
+    mode: Option<Mode>,
+    entity: Option<&Located<EntityName>>,
+) -> OnDelete {
     let choices = [("keep", OnDelete::Keep), ("block", OnDelete::Block), ("delete", OnDelete::Delete)];
     let Some(on_delete) = table.optional("on_delete", |value| value.choice(&choices)) else { return OnDelete::Keep };
     let can_be_blocked = |schema: &EntitySchema| schema.block.is_some();
@@ -44,6 +48,10 @@ pub(super) fn read_on_delete(table: &mut Table<'_>, entity: Option<&Located<Enti
         let sets: Vec<&str> = standard_sets().filter(|set| standard(set).is_some_and(can_be_blocked)).collect();
         let message = format!("rows of {} cannot be blocked, only those of {}", name.value, sets.join(", "));
         let problem = on_delete.error(message);
+        table.findings().push(problem.allowed("keep, delete"));
+    }
+    if on_delete.value == OnDelete::Block && mode == Some(Mode::CreateOnly) {
+        let problem = on_delete.error("a job whose `mode` is \"create_only\" cannot block rows: that changes them");
         table.findings().push(problem.allowed("keep, delete"));
     }
     on_delete.value

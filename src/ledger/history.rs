@@ -57,8 +57,9 @@ impl Ledger {
         let mut query = sqlx::query(
             "UPDATE run SET finished_at = ?2, result = ?3, message = ?4, null_cursors = ?5, missing = ?6, requests = ?7, \
              read = ?8, unchanged = ?9, filtered = ?10, queued = ?11, staged = ?12, refused = ?13, taken = ?14, \
-             created = ?15, adopted = ?16, updated = ?17, equal = ?18, closed = ?19, waiting = ?20, pending = ?21, \
-             held = ?22, locked = ?23, conflict = ?24, quarantined = ?25, vanished = ?26 WHERE run_id = ?1",
+             created = ?15, adopted = ?16, updated = ?17, equal = ?18, closed = ?19, deleted = ?20, \
+             blocked = ?21, waiting = ?22, pending = ?23, held = ?24, locked = ?25, conflict = ?26, quarantined = ?27, \
+             vanished = ?28 WHERE run_id = ?1",
         )
         .bind(run.0)
         .bind(self.now())

@@ -19,6 +19,8 @@ pub enum IntentKind {
     Update,
     /// Change a document and its lines.
     UpdateOrder,
+    /// Delete a row.
+    Delete,
 }
 
 impl IntentKind {
@@ -27,11 +29,12 @@ impl IntentKind {
             Self::Create => "create",
             Self::Update => "update",
             Self::UpdateOrder => "update_order",
+            Self::Delete => "delete",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Create, Self::Update, Self::UpdateOrder].into_iter().find(|kind| kind.as_str() == text)
+        [Self::Create, Self::Update, Self::UpdateOrder, Self::Delete].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::checksum::Checksum;
 use super::rows::{json, json_list};
+use super::withdraw::release;
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::{Fingerprint, Snapshot};
 
@@ -331,6 +332,28 @@ pub(super) async fn write(
     .execute(&mut **tx)
     .await?;
     claim(tx, target, entity, job, &rows).await
+}
+
+/// Removes the links of the records `keys`, whose intents and outbox rows are gone. Their match values are free, unless a
+/// newer version in the outbox has them.
+pub(super) async fn remove(
+    tx: &mut Transaction<'static, Sqlite>,
+    job: JobId,
+    keys: &[&str],
+) -> Result<(), LedgerError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let page = json_list(keys.iter().copied());
+    for statement in [
+        "DELETE FROM link_detail WHERE link_id IN (SELECT link.link_id FROM json_each(?2) AS page \
+         CROSS JOIN link ON link.job_id = ?1 AND link.key = page.value)",
+        "DELETE FROM link WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))",
+    ] {
+        sqlx::query(statement).bind(job.0).bind(&page).execute(&mut **tx).await?;
+    }
+    let wanted = "(SELECT outbox.match_value FROM outbox WHERE outbox.job_id = ?1 AND outbox.key = own.key)";
+    release(tx, job, &page, wanted, "page.value").await
 }
 
 /// Makes the match values of `rows` the records' own; former ones are released, unless a newer version in the outbox

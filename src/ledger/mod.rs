@@ -14,6 +14,7 @@ mod history;
 mod intent;
 mod links;
 mod migrate;
+mod missing;
 mod open;
 mod outbox;
 mod retry;

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::checksum::Checksum;
 use super::{JobId, Ledger, LedgerError};
-use crate::model::{Draft, Fingerprint, RecordState, Take, Value};
+use crate::model::{Draft, Fingerprint, RecordState, Removal, Take, Value};
 
 /// One record that is to be sent.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct OutboxRow {
     pub fingerprint: Fingerprint,
     /// What BC is to hold.
     pub draft: Draft,
+    /// What becomes of the row instead, because the source has lost the record.
+    pub removal: Option<Removal>,
     /// The canonical match value.
     pub match_value: Option<String>,
     /// Whether an earlier create of ours may have happened.
@@ -72,9 +74,10 @@ pub(super) fn checksum(
     fingerprint: &str,
     draft: Option<&str>,
     match_value: Option<&str>,
+    removal: Option<&str>,
 ) -> Checksum {
     let sum = Checksum::of_job("outbox", job).text(key).text(fingerprint);
-    sum.nullable(draft).nullable(match_value)
+    sum.nullable(draft).nullable(match_value).nullable(removal)
 }
 
 /// Reads a row of the table; `None` when something in it is damaged.
@@ -84,6 +87,7 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
     let decision: Option<&str> = row.try_get("decision")?;
     let (key, draft): (&str, &str) = (row.try_get("key")?, row.try_get("draft")?);
     let match_value: Option<&str> = row.try_get("match_value")?;
+    let removal: Option<&str> = row.try_get("removal")?;
     let parsed = (
         RecordState::parse(row.try_get("state")?),
         Fingerprint::from_bytes(row.try_get("fingerprint")?),
@@ -96,7 +100,7 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
     else {
         return Ok(None);
     };
-    if checksum(job, key, &fingerprint.to_string(), Some(draft), match_value).finish() != stored {
+    if checksum(job, key, &fingerprint.to_string(), Some(draft), match_value, removal).finish() != stored {
         return Ok(None);
     }
     Ok(Some(OutboxRow {
@@ -105,6 +109,7 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
         state,
         fingerprint,
         draft: parsed,
+        removal: removal.and_then(Removal::parse),
         match_value: match_value.map(ToOwned::to_owned),
         repeated: row.try_get("repeated")?,
         error: row.try_get("error")?,
@@ -139,8 +144,9 @@ impl Ledger {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         // NOT INDEXED: walking the rows in their order beats sorting all states of the index for every page.
         let statement = format!(
-            "SELECT seq, key, state, fingerprint, draft, match_value, repeated, error, changed_at, waiting_since, \
-             decision, seen_etag, checksum FROM outbox NOT INDEXED WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
+            "SELECT seq, key, state, fingerprint, draft, removal, match_value, repeated, error, changed_at, \
+             waiting_since, decision, seen_etag, checksum FROM outbox NOT INDEXED \
+             WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
         );
         let rows = sqlx::query(AssertSqlSafe(statement))
             .bind(job.0)
@@ -164,6 +170,14 @@ impl Ledger {
         .bind(job.0)
         .fetch_one(&self.readers)
         .await?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// How many rows of the job are due at the time `as_of` whose records the source has lost.
+    pub async fn removals_due(&self, job: JobId, as_of: DateTime<Utc>) -> Result<u64, LedgerError> {
+        let statement = format!("SELECT count(*) FROM outbox WHERE job_id = ?1 AND removal IS NOT NULL AND {DUE}");
+        let count = sqlx::query_scalar(AssertSqlSafe(statement)).bind(job.0).bind(crate::clock::iso(as_of));
+        let count: i64 = count.fetch_one(&self.readers).await?;
         Ok(count.unsigned_abs())
     }
 

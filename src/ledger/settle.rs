@@ -83,6 +83,8 @@ pub enum SettledLink {
     Current(LinkUpdate),
     /// BC no longer has it by its own doing; it is not written any more.
     Closed(LinkUpdate),
+    /// It was deleted because the source lost its record: what it was. The record is not linked any more.
+    Removed(LinkUpdate),
 }
 
 /// One property that changed.
@@ -101,7 +103,7 @@ impl SettledLink {
     #[must_use]
     pub fn update(&self) -> &LinkUpdate {
         match self {
-            Self::Current(update) | Self::Closed(update) => update,
+            Self::Current(update) | Self::Closed(update) | Self::Removed(update) => update,
         }
     }
 }
@@ -109,7 +111,11 @@ impl SettledLink {
 impl Settlement {
     fn link_write(&self) -> Option<LinkWrite<'_>> {
         let link = self.link.as_ref()?;
-        let state = if matches!(link, SettledLink::Closed(_)) { "closed" } else { "linked" };
+        let state = match link {
+            SettledLink::Current(_) => "linked",
+            SettledLink::Closed(_) => "closed",
+            SettledLink::Removed(_) => return None,
+        };
         let LinkUpdate { bc_id, number, etag, draft, match_value, snapshot } = link.update();
         // What was not done as a whole equals nothing that will be read: it is looked at again whatever comes.
         let done = !matches!(self.outcome, Outcome::Left(_));
@@ -125,6 +131,11 @@ impl Settlement {
             draft: known(*draft).to_string(),
             snapshot: snapshot.to_json(),
         })
+    }
+
+    /// The key of a record that is not linked any more.
+    fn removed(&self) -> Option<&str> {
+        matches!(self.link, Some(SettledLink::Removed(_))).then_some(&self.key)
     }
 
     /// A record whose row is as wanted, or is not written any more; `link` says how it is.
@@ -196,6 +207,8 @@ impl Ledger {
         .bind(&rows)
         .execute(&mut *tx)
         .await?;
+        let removed: Vec<_> = settlements.iter().filter_map(Settlement::removed).collect();
+        links::remove(&mut tx, job, &removed).await?;
         let mut changed = HashSet::new();
         for settlement in settlements {
             if let Outcome::Left(state) = settlement.outcome

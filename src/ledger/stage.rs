@@ -157,7 +157,7 @@ struct Sealed<'p> {
 impl<'p> Sealed<'p> {
     fn of(put: &'p Put, job: JobId) -> Self {
         let Put { key, fingerprint, draft, match_value, .. } = put;
-        let checksum = outbox::checksum(job, key, fingerprint, draft.as_deref(), match_value.as_deref());
+        let checksum = outbox::checksum(job, key, fingerprint, draft.as_deref(), match_value.as_deref(), None);
         Self { put, checksum: checksum.finish().to_string() }
     }
 }
@@ -311,7 +311,7 @@ impl Stage<'_> {
                     page.value ->> 'reason' IS NOT NULL, unhex(page.value ->> 'fingerprint'), page.value ->> 'record', page.value ->> 'draft', \
                     page.value ->> 'match_value', page.value ->> 'reason', ?3, ?3, unhex(page.value ->> 'checksum') \
              FROM json_each(?2) AS page WHERE true \
-             ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = excluded.refused, \
+             ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = excluded.refused, removal = NULL, \
              fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
              reason = excluded.reason, code = NULL, correlation_id = NULL, error = NULL, retry_at = NULL, attempts = 0, \
              decision = NULL, seen_etag = NULL, \

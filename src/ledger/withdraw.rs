@@ -27,7 +27,7 @@ impl Ledger {
         let (mut withdrawn, mut after) = (0, 0);
         loop {
             let rows: Vec<(i64, String)> = sqlx::query_as(
-                "SELECT seq, key FROM outbox NOT INDEXED WHERE seq > ?2 AND seq <= ?3 AND job_id = ?1 \
+                "SELECT seq, key FROM outbox NOT INDEXED WHERE seq > ?2 AND seq <= ?3 AND job_id = ?1 AND removal IS NULL \
                  AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = outbox.key) \
                  AND (state IN ('quarantined', 'conflict') \
                       OR NOT EXISTS (SELECT 1 FROM link WHERE link.job_id = ?1 AND link.key = outbox.key)) \

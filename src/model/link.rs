@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub answered: Values,
     /// The lines that we wrote; never lines that a person added.
     pub lines: Vec<LinkedLine>,
+    /// What the row held before it was blocked because the source lost its record: put back when the source has it again.
+    pub put_back: Values,
 }
 
 impl Snapshot {
@@ -45,6 +47,9 @@ impl Snapshot {
                 ])
             };
             members.push(("lines".to_owned(), Value::List(self.lines.iter().map(line).collect())));
+        }
+        if !self.put_back.is_empty() {
+            members.push(("put_back".to_owned(), map(&self.put_back)));
         }
         Value::Map(members).to_json()
     }
@@ -72,7 +77,14 @@ impl Snapshot {
                 .collect(),
             _ => Vec::new(),
         };
-        Ok(Self { sent: map(value.get("sent")), answered: map(value.get("answered")), lines })
+        let put_back = map(value.get("put_back"));
+        Ok(Self { sent: map(value.get("sent")), answered: map(value.get("answered")), lines, put_back })
+    }
+
+    /// Whether the row is blocked by us.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        !self.put_back.is_empty()
     }
 
     /// All values that we sent last.
@@ -109,6 +121,7 @@ mod tests {
                 sent: vec![("quantity".to_owned(), Value::number("1.5"))],
                 answered: vec![("quantity".to_owned(), Value::number("1.50"))],
             }],
+            put_back: vec![("blocked".to_owned(), Value::from("Ship"))],
         };
         let read = Snapshot::parse(&snapshot.to_json()).unwrap();
         assert_eq!(read, snapshot);

@@ -25,7 +25,7 @@ pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use link::{LinkedLine, Snapshot};
 pub use outcome::{Counters, ErrorClass, Outcome, Progress, RecordState, Retried, RunResult};
 pub use plan::{Counts, Plan, Planner, Step};
-pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, Patience, RetryPolicy, Take};
+pub use policy::{Adopt, Mode, OnConflict, OnDelete, OnMissing, Patience, Removal, RetryPolicy, Take};
 pub use problem::Problem;
 pub use record::{Columns, Record, RecordError};
 pub use value::{Value, ValueError};

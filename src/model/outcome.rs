@@ -86,6 +86,10 @@ pub enum Outcome {
     Equal,
     /// The document was posted or removed in BC; it is not written any more.
     Closed,
+    /// The row was deleted, because the source lost its record.
+    Deleted,
+    /// The row was blocked, because the source lost its record.
+    Blocked,
     /// Left in one of the states that are not final.
     Left(RecordState),
 }
@@ -100,6 +104,8 @@ impl Outcome {
             Self::Updated => "updated",
             Self::Equal => "equal",
             Self::Closed => "closed",
+            Self::Deleted => "deleted",
+            Self::Blocked => "blocked",
             Self::Left(state) => state.as_str(),
         }
     }
@@ -167,7 +173,7 @@ pub enum Progress {
 
 /// What a run counted. Two sums hold, and a test adds them up:
 /// `read = unchanged + filtered + queued + staged + refused` and
-/// `taken = created + adopted + updated + equal + closed + waiting + pending + held + locked + conflict + quarantined`.
+/// `taken = created + adopted + updated + equal + closed + deleted + blocked + waiting + pending + held + locked + conflict + quarantined`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Records read from the source.
@@ -194,6 +200,10 @@ pub struct Counters {
     pub equal: u64,
     /// Of these, posted or removed in BC.
     pub closed: u64,
+    /// Of these, rows deleted.
+    pub deleted: u64,
+    /// Of these, rows blocked.
+    pub blocked: u64,
     /// Of these, left waiting for another record or code.
     pub waiting: u64,
     /// Of these, left for the next run: outcome still open, or BC not reached.
@@ -218,6 +228,8 @@ impl Counters {
             Outcome::Updated => &mut self.updated,
             Outcome::Equal => &mut self.equal,
             Outcome::Closed => &mut self.closed,
+            Outcome::Deleted => &mut self.deleted,
+            Outcome::Blocked => &mut self.blocked,
             Outcome::Left(RecordState::Waiting) => &mut self.waiting,
             Outcome::Left(RecordState::Pending) => &mut self.pending,
             Outcome::Left(RecordState::Held) => &mut self.held,
@@ -230,7 +242,7 @@ impl Counters {
 
     /// Every counter with its name, in the order in which it is shown and stored.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 18] {
+    pub fn named(&self) -> [(&'static str, u64); 20] {
         [
             ("read", self.read),
             ("unchanged", self.unchanged),
@@ -244,6 +256,8 @@ impl Counters {
             ("updated", self.updated),
             ("equal", self.equal),
             ("closed", self.closed),
+            ("deleted", self.deleted),
+            ("blocked", self.blocked),
             ("waiting", self.waiting),
             ("pending", self.pending),
             ("held", self.held),
@@ -257,7 +271,7 @@ impl Counters {
     #[must_use]
     pub fn add_up(&self) -> bool {
         let sum = |from: usize, to: usize| self.named()[from..to].iter().map(|(_, count)| count).sum::<u64>();
-        self.read == sum(1, 6) && self.taken == sum(7, 18)
+        self.read == sum(1, 6) && self.taken == sum(7, 20)
     }
 }
 
@@ -282,15 +296,23 @@ mod tests {
     #[test]
     fn each_outcome_is_counted_once() {
         let left = RecordState::ALL.map(Outcome::Left);
-        let all = [Outcome::Created, Outcome::Adopted, Outcome::Updated, Outcome::Equal, Outcome::Closed]
-            .into_iter()
-            .chain(left);
+        let all = [
+            Outcome::Created,
+            Outcome::Adopted,
+            Outcome::Updated,
+            Outcome::Equal,
+            Outcome::Closed,
+            Outcome::Deleted,
+            Outcome::Blocked,
+        ]
+        .into_iter()
+        .chain(left);
         let mut counters = Counters::default();
         for outcome in all {
             counters.count(outcome);
             assert!(counters.add_up(), "{outcome}");
         }
-        assert_eq!(counters.taken, 11);
+        assert_eq!(counters.taken, 13);
         assert!(counters.named()[7..].iter().all(|(_, count)| *count == 1));
     }
 }

@@ -72,6 +72,50 @@ pub enum OnDelete {
     Delete,
 }
 
+impl OnDelete {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.removal().map_or("keep", Removal::as_str)
+    }
+
+    /// What is done with such a row; `None`: nothing.
+    #[must_use]
+    pub fn removal(self) -> Option<Removal> {
+        match self {
+            Self::Keep => None,
+            Self::Block => Some(Removal::Block),
+            Self::Delete => Some(Removal::Delete),
+        }
+    }
+}
+
+/// How a row is taken out of use whose record the source has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is blocked.
+    Block,
+    /// It is deleted.
+    Delete,
+}
+
+impl Removal {
+    /// The word in the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// Reads the word in the ledger.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Block, Self::Delete].into_iter().find(|removal| removal.as_str() == text)
+    }
+}
+
 /// What becomes of a record whose row Business Central no longer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnMissing {

@@ -25,6 +25,20 @@ pub enum SyncError {
         /// All that does not fit.
         problems: String,
     },
+    /// The source gave next to nothing of what is linked.
+    #[error(
+        "the source has {found} of the {linked} records that job {job} has linked; that looks like a broken source or \
+         query rather than like deletes, and nothing was concluded from it. Put the source or the query right; if these \
+         records are gone for good, set `on_delete = \"keep\"`, or switch the job off when there are none at all"
+    )]
+    Collapsed {
+        /// The job.
+        job: String,
+        /// How many linked records were read.
+        found: u64,
+        /// How many there should be.
+        linked: u64,
+    },
     /// The pass took longer than its job allows.
     #[error(
         "stopped after {} s, the job's `timeout`; what is left stays in the outbox, and the next pass goes on",
@@ -61,6 +75,7 @@ impl SyncError {
     pub fn result(&self) -> RunResult {
         match self {
             Self::Source(SourceError::Unreachable { .. } | SourceError::Interrupted { .. })
+            | Self::Collapsed { .. }
             | Self::TimedOut { .. }
             | Self::Ledger(LedgerError::Locked) => RunResult::Failed,
             Self::Source(_) | Self::Record(_) | Self::Mapping { .. } | Self::Ledger(_) => RunResult::Refused,

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::SyncError;
 use super::spec::{JobSpec, Target};
 use crate::ledger::Ledger;
-use crate::model::{Counters, Progress, RunResult};
+use crate::model::{Counters, OnDelete, Progress, RunResult};
 
 /// One pass about to be made.
 pub struct Pass<'a> {
@@ -40,6 +40,8 @@ pub struct Report {
     pub null_cursors: u64,
     /// Linked records that a complete full read did not find.
     pub missing: Option<u64>,
+    /// What becomes of their rows.
+    pub on_delete: OnDelete,
     /// Linked rows that Business Central no longer has, when that was looked at.
     pub vanished: Option<u64>,
     /// Records that a person must look at, those of earlier passes included.

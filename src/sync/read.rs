@@ -1,14 +1,12 @@
 //! Reading: page by page from the source into the outbox, past everything that is unchanged.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
-
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::error::SyncError;
 use super::pass::Pass;
+use super::seen::{Present, Seen};
 use crate::bc::Failure;
 use crate::ledger::{JobId, JobRow, Staged, StagedAs, Standing};
 use crate::mapping::{MapContext, Mapped, match_value};
@@ -30,8 +28,12 @@ pub(super) struct Reading {
     pub(super) null_cursors: u64,
     pub(super) missing: Option<u64>,
     pub(super) vanished: Option<u64>,
+    /// Rows that no record can be told from, because they have no key.
+    pub(super) without_key: u64,
+    /// Which links have a record in the source; only where the rows of the others are removed.
+    pub(super) present: Option<Present>,
     /// Which records the source has that may be in the outbox; only where that is asked for.
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
 }
 
 impl Reading {
@@ -39,23 +41,6 @@ impl Reading {
         if let Some(seen) = &mut self.seen {
             seen.insert(key);
         }
-    }
-}
-
-/// Keys by their hashes, in a few bytes each. Two keys with one hash only mean that a vanished record stays for longer.
-#[derive(Debug, Default)]
-struct Seen {
-    hasher: RandomState,
-    hashes: HashSet<u64>,
-}
-
-impl Seen {
-    fn insert(&mut self, key: &str) {
-        self.hashes.insert(self.hasher.hash_one(key));
-    }
-
-    fn contains(&self, key: &str) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(key))
     }
 }
 
@@ -77,13 +62,20 @@ impl Pass<'_> {
         self.check_columns(&stream)?;
         let outbox_end = if full { self.ledger.outbox_end(row.id).await? } else { None };
         reading.seen = outbox_end.map(|_| Seen::default());
+        reading.present = (full && self.job.on_delete.removal().is_some()).then(Present::default);
+        let watched = reading.present.is_some();
         let (pages, ahead) = mpsc::channel(READ_AHEAD);
         let mut reader = AbortOnDrop(tokio::spawn(read_ahead(stream, pages)));
         let compared = stream::unfold(ahead, async |mut ahead| Some((ahead.recv().await?, ahead)))
-            .map(|page| self.compare(row.id, mapping, page))
+            .map(|page| self.compare(row.id, mapping, page, watched))
             .buffered(COMPARED_AT_ONCE);
         let mut compared = std::pin::pin!(compared);
-        while let Some((page, standings)) = self.unless_cancelled(compared.try_next()).await?? {
+        while let Some((page, standings, links)) = self.unless_cancelled(compared.try_next()).await?? {
+            if let Some(present) = &mut reading.present {
+                for link in links {
+                    present.insert(link);
+                }
+            }
             self.stage(row.id, mapping, page, standings, reading).await?;
             (self.progress)(Progress::Read(reading.counters.read));
         }
@@ -96,12 +88,7 @@ impl Pass<'_> {
             warn!(job = %self.job.name, records = summary.null_cursors, "records without a cursor value are seen by full reads only");
         }
         if full && summary.complete {
-            self.withdraw_vanished(row.id, outbox_end, reading).await?;
-            let missing = self.ledger.linked(row.id).await?.saturating_sub(reading.linked);
-            reading.missing = Some(missing);
-            if missing > 0 {
-                warn!(job = %self.job.name, records = missing, "linked records are no longer in the source; their rows in Business Central stay");
-            }
+            self.conclude(row.id, outbox_end, reading).await?;
         }
         self.ledger.read_ended(row.id, mapping, full && summary.complete).await?;
         Ok(())
@@ -116,17 +103,6 @@ impl Pass<'_> {
         }
     }
 
-    /// Forgets what was never brought to Business Central and is no longer in the source. A source that is empty all of a
-    /// sudden is more likely broken.
-    async fn withdraw_vanished(&self, job: JobId, outbox_end: Option<i64>, reading: &Reading) -> Result<(), SyncError> {
-        let (Some(end), Some(seen), 1..) = (outbox_end, &reading.seen, reading.counters.read) else { return Ok(()) };
-        let records = self.ledger.withdraw_vanished(job, end, |key| seen.contains(key)).await?;
-        if records > 0 {
-            info!(job = %self.job.name, records, "records that were still to be sent are no longer in the source; they are forgotten");
-        }
-        Ok(())
-    }
-
     fn check_columns(&self, stream: &SqlStream) -> Result<(), SyncError> {
         let problems = self.job.mapping.check_columns(stream.columns(), stream.line_columns());
         if problems.is_empty() {
@@ -136,18 +112,27 @@ impl Pass<'_> {
         Err(SyncError::Mapping { job: self.job.name.clone(), problems: problems.join("; ") })
     }
 
+    /// How the records of `page` stand to the ledger, and, when that is `watched`, the numbers of the links of all its
+    /// rows.
     async fn compare(
         &self,
         job: JobId,
         mapping: Fingerprint,
         page: Result<Page, SourceError>,
-    ) -> Result<(Page, Vec<(Fingerprint, Standing)>), SyncError> {
+        watched: bool,
+    ) -> Result<(Page, Vec<(Fingerprint, Standing)>, Vec<i64>), SyncError> {
         let page = page?;
         let fingerprints: Vec<_> = page.records.iter().map(|record| record.fingerprint(mapping)).collect();
         let keys: Vec<_> =
             page.records.iter().zip(&fingerprints).map(|(record, print)| (record.key.as_str(), *print)).collect();
         let standings = self.ledger.standings(job, &keys).await?;
-        Ok((page, fingerprints.into_iter().zip(standings).collect()))
+        let rejected = page.rejects.iter().filter_map(|reject| reject.key.as_deref());
+        let links = if watched {
+            self.ledger.link_numbers(job, keys.iter().map(|(key, _)| *key).chain(rejected)).await?
+        } else {
+            Vec::new()
+        };
+        Ok((page, fingerprints.into_iter().zip(standings).collect(), links))
     }
 
     async fn stage(
@@ -183,6 +168,7 @@ impl Pass<'_> {
             counters.filtered += u64::from(matches!(stage, StagedAs::Filtered));
             staged.push(Staged { key: record.key, fingerprint, stage });
         }
+        reading.without_key += page.rejects.iter().filter(|reject| reject.key.is_none()).count() as u64;
         staged.extend(page.rejects.into_iter().map(|reject| refuse(reject, mapping)));
         for staged in &staged {
             reading.saw(&staged.key);

@@ -8,7 +8,9 @@ use chrono_tz::Tz;
 use crate::apply::{CheckTotal, Outlet};
 use crate::ledger::TargetId;
 use crate::mapping::Mapping;
-use crate::model::{Adopt, Brake, EntityName, Fingerprint, Mode, OnConflict, OnMissing, Patience, RetryPolicy};
+use crate::model::{
+    Adopt, Brake, EntityName, Fingerprint, Mode, OnConflict, OnDelete, OnMissing, Patience, RetryPolicy,
+};
 use crate::source::{SqlSource, StreamSpec};
 
 /// Everything about a job that does not change between its passes.
@@ -35,6 +37,8 @@ pub struct JobSpec {
     pub on_conflict: OnConflict,
     /// What becomes of a record whose row BC no longer has.
     pub on_missing: OnMissing,
+    /// What becomes of the row of a record that the source has lost.
+    pub on_delete: OnDelete,
     /// How much a run may change before it asks.
     pub brake: Brake,
     /// Whether a changed match value may rename the row.

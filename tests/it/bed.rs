@@ -190,7 +190,7 @@ impl Pass {
 }
 
 /// The counters in the order of the documentation, without the two sums.
-const COUNTERS: [&str; 16] = [
+const COUNTERS: [&str; 18] = [
     "unchanged",
     "filtered",
     "queued",
@@ -201,6 +201,8 @@ const COUNTERS: [&str; 16] = [
     "updated",
     "equal",
     "closed",
+    "deleted",
+    "blocked",
     "waiting",
     "pending",
     "held",
@@ -396,6 +398,14 @@ impl TestBed {
     /// All rows of a set.
     pub(crate) fn rows(&self, set: &str) -> Vec<Value> {
         self.simulator.rows(set).unwrap()
+    }
+
+    /// The values of `property` over all rows of a set, in order.
+    pub(crate) fn column(&self, set: &str, property: &str) -> Vec<String> {
+        let mut values: Vec<_> =
+            self.rows(set).iter().map(|row| row[property].as_str().unwrap_or_default().to_owned()).collect();
+        values.sort();
+        values
     }
 
     /// The only row of `set` whose `property` is `value`.

@@ -11,6 +11,7 @@ mod conflicts;
 mod cursors;
 mod customers;
 mod databases;
+mod deletes;
 mod faults;
 mod history;
 mod ledger_flips;

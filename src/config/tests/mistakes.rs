@@ -178,6 +178,11 @@ fn references_and_policies() {
             &["16:13 rows of salesOrders cannot be blocked, only those of customers, items"],
         ),
         (
+            "on_conflict = 'hold'",
+            "mode = 'create_only'\non_delete = 'block'",
+            &["20:13 a job whose `mode` is \"create_only\" cannot block rows: that changes them"],
+        ),
+        (
             "entity = 'customers'",
             "entity = 'contoso/accounts'",
             &["15:10 `contoso/accounts` is not the name of an entity set"],
