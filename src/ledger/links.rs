@@ -213,6 +213,16 @@ impl Ledger {
         };
         let rows: Vec<_> = links.iter().filter(|link| !left.contains(&link.key)).map(row).collect();
         write(&mut tx, target, entity, job, &now, &rows).await?;
+        // Those that were asked about are answered by this.
+        sqlx::query(
+            "UPDATE outbox SET retry_at = ?3, error = NULL WHERE job_id = ?1 AND state = 'quarantined' AND NOT refused \
+             AND key IN (SELECT value FROM json_each(?2))",
+        )
+        .bind(job.0)
+        .bind(json_list(rows.iter().map(|row| row.key)))
+        .bind(&now)
+        .execute(&mut *tx)
+        .await?;
         // What was read before was compared with nothing: read it all again.
         sqlx::query("UPDATE job SET cursor = NULL WHERE job_id = ?1").bind(job.0).execute(&mut *tx).await?;
         tx.commit().await?;

@@ -18,6 +18,7 @@ mod missing;
 mod open;
 mod outbox;
 mod retry;
+mod room;
 mod rows;
 mod settle;
 mod soundness;
