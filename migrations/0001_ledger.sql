@@ -7,10 +7,10 @@ PRAGMA application_id = 0x62637379;  -- "bcsy"
 
 -- Single facts about this file.
 CREATE TABLE meta (
-    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here
+    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here; serving: the epoch that takes requests
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO meta (name, value) VALUES ('epoch', '0');
+INSERT INTO meta (name, value) VALUES ('epoch', '0'), ('serving', '');
 
 -- The Business Central companies that jobs write to. A name is bound to one company at first use and to no other afterwards.
 CREATE TABLE target (
@@ -176,6 +176,31 @@ CREATE TABLE run (
 ) STRICT;
 CREATE INDEX run_by_job ON run (job_id, run_id);
 
+-- What other processes ask the one that schedules jobs to do. The one table that they write.
+CREATE TABLE requests (
+    request_id  INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind        TEXT NOT NULL,  -- run
+    job         TEXT NOT NULL,  -- as in [jobs.NAME]
+    argument    TEXT,           -- what the kind needs beside the job; of run: full, or null
+    asked_at    TEXT NOT NULL,
+    taken_at    TEXT,           -- when it was taken up; null: it can still be withdrawn
+    finished_at TEXT,
+    run_id      INTEGER REFERENCES run ON DELETE SET NULL,  -- the pass that was made for it
+    result      TEXT,           -- how it ended, in the words of run.result
+    message     TEXT            -- why it did not end as done
+) STRICT;
+CREATE INDEX requests_unfinished ON requests (taken_at) WHERE finished_at IS NULL;
+
+-- Up to where the schedule of each job was kept. What lies between that and the next start was missed.
+CREATE TABLE schedule (
+    job        TEXT NOT NULL PRIMARY KEY,  -- as in [jobs.NAME]
+    triggers   TEXT NOT NULL,              -- its schedules with their zones; under others nothing was missed
+    pass_until TEXT NOT NULL,              -- passes that were due up to here are over
+    full_until TEXT NOT NULL,              -- the same of passes that read everything
+    skipped    INTEGER NOT NULL DEFAULT 0, -- times left out because a pass was still running
+    skipped_at TEXT                        -- when that happened last
+) STRICT, WITHOUT ROWID;
+
 -- What the brake held at the last run of a job, until a run goes ahead. `bcsync approve` makes its counts a ceiling.
 CREATE TABLE held_plan (
     job_id      INTEGER PRIMARY KEY REFERENCES job,
@@ -259,6 +284,7 @@ SELECT job.name AS job, job.entity, target.name AS target, target.company_name A
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'conflict') AS conflict,
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'quarantined') AS quarantined,
        (SELECT count(*) FROM intent WHERE intent.job_id = job.job_id) AS open_intents,
+       (SELECT schedule.skipped FROM schedule WHERE schedule.job = job.name) AS skipped,
        job.cursor, job.full_at
 FROM job JOIN target USING (target_id)
 LEFT JOIN run AS last ON last.run_id = (SELECT max(run.run_id) FROM run WHERE run.job_id = job.job_id)

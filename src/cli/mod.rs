@@ -6,6 +6,7 @@ mod approve;
 mod args;
 mod check;
 mod completions;
+mod daemon;
 mod demo;
 mod exit;
 mod interrupt;
@@ -16,6 +17,7 @@ mod outside;
 mod resolve;
 mod retry;
 mod run;
+mod schedule;
 mod simulate;
 mod view;
 
@@ -50,7 +52,9 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
     let global = &args.global;
     match args.command {
         Command::Run(ref command) => run::run(global, command).await,
+        Command::Daemon => daemon::daemon(global).await,
         Command::Check => check::check(global),
+        Command::Schedule => schedule::schedule(global),
         Command::Status(ref command) => view::status(global, command).await,
         Command::History(ref command) => view::history(global, command).await,
         Command::Retry(ref command) => retry::retry(global, command).await,

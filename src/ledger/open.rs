@@ -194,7 +194,7 @@ async fn roll_back(path: &Path) -> Result<bool, LedgerError> {
     Ok(true)
 }
 
-async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
+pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
     let mut options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(!read_only)

@@ -368,6 +368,14 @@ impl TestBed {
         told(&sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap())
     }
 
+    /// Executes SQL in the ledger, which nobody has open.
+    pub(crate) async fn write_ledger(&self, sql: &str) {
+        let path = self.folder.path().join("ledger.db");
+        let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+    }
+
     /// The only value of a query on the ledger.
     pub(crate) async fn ledger_value(&self, sql: &str) -> String {
         let mut rows = self.ledger(sql).await;

@@ -10,6 +10,7 @@ mod cli;
 mod conflicts;
 mod cursors;
 mod customers;
+mod daemon;
 mod databases;
 mod deletes;
 mod faults;
