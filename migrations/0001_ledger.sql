@@ -258,7 +258,7 @@ SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, ou
            WHEN outbox.state = 'conflict'
                THEN 'nothing, until the source changes or `bcsync resolve ' || job.name || ' ' || outbox.key || '`'
            WHEN outbox.claim IS NOT NULL THEN 'sent as soon as the value of match_on is free'
-           WHEN outbox.refused THEN 'tried again when the record, the mapping or the configuration changes'
+           WHEN outbox.refused THEN 'tried when record, mapping or configuration change'
            WHEN outbox.waiting_since IS NOT NULL AND outbox.error IS NULL
                THEN 'sent as soon as what it waits for is there; looked for in every run'
            ELSE 'tried again in the first run after ' || outbox.retry_at || ', or after `bcsync retry ' || job.name || '`'

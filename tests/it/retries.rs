@@ -173,10 +173,10 @@ async fn what_happens_next_is_told_of_every_record() {
         let next = |view: &str| format!("SELECT job || ' ' || key || ' ' || next FROM {view} ORDER BY job, key");
         let failed = bed.ledger(&next("failed_records")).await;
         assert_eq!(failed.len(), 4, "{failed:?}");
-        assert_eq!(failed[0], "customers 1 tried again when the record, the mapping or the configuration changes");
+        assert_eq!(failed[0], "customers 1 tried when record, mapping or configuration change");
         assert!(failed[1].starts_with("customers 2 tried again in the first run after 2"), "{failed:?}");
         assert!(failed[1].ends_with("Z, or after `bcsync retry customers`"), "{failed:?}");
-        assert_eq!(failed[2], "customers 3 tried again when the record, the mapping or the configuration changes");
+        assert_eq!(failed[2], "customers 3 tried when record, mapping or configuration change");
         assert_eq!(failed[3], "orders 1 nothing, until the source changes or `bcsync resolve orders 1`");
         let pending = bed.ledger(&next("pending_records")).await;
         assert!(pending[0].starts_with("orders 2 looked at again in the first run after 2"), "{pending:?}");
