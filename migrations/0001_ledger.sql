@@ -7,10 +7,10 @@ PRAGMA application_id = 0x62637379;  -- "bcsy"
 
 -- Single facts about this file.
 CREATE TABLE meta (
-    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here
+    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here; serving: the epoch that takes requests
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO meta (name, value) VALUES ('epoch', '0');
+INSERT INTO meta (name, value) VALUES ('epoch', '0'), ('serving', '');
 
 -- The Business Central companies that jobs write to. A name is bound to one company at first use and to no other afterwards.
 CREATE TABLE target (
@@ -55,15 +55,18 @@ CREATE TABLE link_detail (
     bc_id       TEXT NOT NULL,     -- id (GUID) in Business Central
     number      TEXT NOT NULL,     -- number or code there; empty when the entity has none
     etag        TEXT NOT NULL,     -- as Business Central gave it last
-    state       TEXT NOT NULL CHECK (state IN ('linked', 'closed')),  -- closed: Business Central no longer has it by its own doing
+    state       TEXT NOT NULL CHECK (state IN ('linked', 'closed', 'unexplained')),  -- closed: posted, or shipped in part; unexplained: Business Central no longer has it, and nothing tells why
     match_value TEXT,              -- canonical value of match_on at the last write
     draft       BLOB NOT NULL,     -- 128 bits over what was wanted at the last write
     snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
     linked_at   TEXT NOT NULL,
     written_at  TEXT NOT NULL,     -- last successful write or adoption
     checksum    BLOB NOT NULL,     -- over all of the above but the times, and over the link's job and key
+    posted_as   TEXT,              -- number of the invoice that a document became
     UNIQUE (target_id, entity, bc_id)
 ) STRICT;
+
+CREATE INDEX link_unexplained ON link_detail (link_id) WHERE state = 'unexplained';
 
 -- The wanted state of records that are not settled: sent in order of seq.
 CREATE TABLE outbox (
@@ -85,7 +88,8 @@ CREATE TABLE outbox (
     waiting_since  TEXT,              -- since when something that it refers to has been missing
     decision       TEXT CHECK (decision IN ('source', 'bc')),  -- who is right, as a person decided after a conflict
     seen_etag      TEXT,              -- of the row in conflict: a decision for the source holds as long as it stands
-    repeated       INTEGER NOT NULL DEFAULT 0,  -- 1: an earlier create of ours may have happened
+    claim          TEXT,              -- match value that another record owned when this was read; taken as soon as it is free
+    attempted      TEXT,              -- JSON list of texts: what creates sent whose answers were lost; a row that holds one of them is ours
     attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
@@ -94,9 +98,10 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
 CREATE INDEX outbox_removals ON outbox (job_id) WHERE removal IS NOT NULL;
+CREATE INDEX outbox_by_claim ON outbox (job_id, seq) WHERE claim IS NOT NULL;
 CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
 -- Few rows, and nobody searches for them: the check of the file compares them, and finds a flipped bit.
-CREATE INDEX outbox_repeated ON outbox (seq) WHERE repeated;
+CREATE INDEX outbox_attempted ON outbox (attempted) WHERE attempted IS NOT NULL;
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
 -- A record has several when requests under one etag were lost one after the other: at most one of them can win.
@@ -171,6 +176,31 @@ CREATE TABLE run (
 ) STRICT;
 CREATE INDEX run_by_job ON run (job_id, run_id);
 
+-- What other processes ask the one that schedules jobs to do. The one table that they write.
+CREATE TABLE requests (
+    request_id  INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind        TEXT NOT NULL,  -- run
+    job         TEXT NOT NULL,  -- as in [jobs.NAME]
+    argument    TEXT,           -- what the kind needs beside the job; of run: full, or null
+    asked_at    TEXT NOT NULL,
+    taken_at    TEXT,           -- when it was taken up; null: it can still be withdrawn
+    finished_at TEXT,
+    run_id      INTEGER REFERENCES run ON DELETE SET NULL,  -- the pass that was made for it
+    result      TEXT,           -- how it ended, in the words of run.result
+    message     TEXT            -- why it did not end as done
+) STRICT;
+CREATE INDEX requests_unfinished ON requests (taken_at) WHERE finished_at IS NULL;
+
+-- Up to where the schedule of each job was kept. What lies between that and the next start was missed.
+CREATE TABLE schedule (
+    job        TEXT NOT NULL PRIMARY KEY,  -- as in [jobs.NAME]
+    triggers   TEXT NOT NULL,              -- its schedules with their zones; under others nothing was missed
+    pass_until TEXT NOT NULL,              -- passes that were due up to here are over
+    full_until TEXT NOT NULL,              -- the same of passes that read everything
+    skipped    INTEGER NOT NULL DEFAULT 0, -- times left out because a pass was still running
+    skipped_at TEXT                        -- when that happened last
+) STRICT, WITHOUT ROWID;
+
 -- What the brake held at the last run of a job, until a run goes ahead. `bcsync approve` makes its counts a ceiling.
 CREATE TABLE held_plan (
     job_id      INTEGER PRIMARY KEY REFERENCES job,
@@ -221,7 +251,18 @@ FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;
 -- Records that a person must look at.
 CREATE VIEW failed_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, outbox.correlation_id,
-       outbox.attempts, outbox.retry_at, outbox.staged_at, outbox.changed_at, outbox.record
+       outbox.attempts, outbox.retry_at, outbox.staged_at, outbox.changed_at, outbox.record,
+       CASE  -- what happens next
+           WHEN outbox.state = 'conflict' AND outbox.seen_etag IS NULL
+               THEN 'nothing, until the source changes or `bcsync resolve ' || job.name || ' ' || outbox.key || ' --take bc`'
+           WHEN outbox.state = 'conflict'
+               THEN 'nothing, until the source changes or `bcsync resolve ' || job.name || ' ' || outbox.key || '`'
+           WHEN outbox.claim IS NOT NULL THEN 'sent as soon as the value of match_on is free'
+           WHEN outbox.refused THEN 'tried when record, mapping or configuration change'
+           WHEN outbox.waiting_since IS NOT NULL AND outbox.error IS NULL
+               THEN 'sent as soon as what it waits for is there; looked for in every run'
+           ELSE 'tried again in the first run after ' || outbox.retry_at || ', or after `bcsync retry ' || job.name || '`'
+       END AS next
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 
@@ -229,7 +270,13 @@ WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 CREATE VIEW pending_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code,
        outbox.retry_at, outbox.waiting_since, outbox.staged_at, outbox.changed_at,
-       (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since
+       (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since,
+       CASE outbox.state  -- what happens next
+           WHEN 'waiting' THEN 'sent as soon as what it waits for is there; looked for in every run'
+           WHEN 'held' THEN 'nothing, until the brake lets it go or `bcsync approve ' || job.name || '`'
+           WHEN 'locked' THEN 'looked at again in the first run after ' || outbox.retry_at
+           ELSE 'sent, or found out about, in the next run'
+       END AS next
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('pending', 'waiting', 'held', 'locked') ORDER BY job.name, outbox.seq;
 
@@ -245,6 +292,8 @@ SELECT job.name AS job, job.entity, target.name AS target, target.company_name A
        last.started_at AS last_run, last.result AS last_result, last.message AS last_message,
        (SELECT max(run.finished_at) FROM run WHERE run.job_id = job.job_id AND run.result IN ('done', 'attention')) AS last_success,
        (SELECT count(*) FROM link WHERE link.job_id = job.job_id) AS linked,
+       (SELECT count(*) FROM link_detail JOIN link USING (link_id)
+        WHERE link_detail.state = 'unexplained' AND link.job_id = job.job_id) AS unexplained,
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'pending') AS pending,
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'waiting') AS waiting,
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'held') AS held,
@@ -252,6 +301,7 @@ SELECT job.name AS job, job.entity, target.name AS target, target.company_name A
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'conflict') AS conflict,
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'quarantined') AS quarantined,
        (SELECT count(*) FROM intent WHERE intent.job_id = job.job_id) AS open_intents,
+       (SELECT schedule.skipped FROM schedule WHERE schedule.job = job.name) AS skipped,
        job.cursor, job.full_at
 FROM job JOIN target USING (target_id)
 LEFT JOIN run AS last ON last.run_id = (SELECT max(run.run_id) FROM run WHERE run.job_id = job.job_id)
@@ -260,5 +310,6 @@ ORDER BY job.name;
 -- Which record is which row in Business Central.
 CREATE VIEW links AS
 SELECT job.name AS job, link.key, link_detail.number, link_detail.bc_id, link_detail.entity, link_detail.state,
+       link_detail.posted_as,
        link_detail.linked_at, link_detail.written_at
 FROM link JOIN link_detail USING (link_id) JOIN job USING (job_id) ORDER BY job.name, link.key;

@@ -3,17 +3,22 @@
 //! Everything behind takes plain values; what the configuration calls a job becomes a `JobSpec` here, what it calls a
 //! target a connected `Target`.
 
+mod ask;
 mod budgets;
 mod check;
 mod connect;
+mod daemon;
 mod links;
 mod pass;
 mod run;
+mod schedule;
 
 pub use check::{CheckFailed, check};
+pub use daemon::{DaemonOptions, daemon};
 pub use links::{LinksError, export_links, import_links};
 pub use pass::JobFailure;
 pub use run::{Finished, RunOptions, run};
+pub use schedule::{JobSchedule, PlannedPass};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +28,7 @@ use budgets::Budgets;
 use crate::bc::Failure;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Config, Environment};
+use crate::daemon::DaemonError;
 use crate::http::{BuildError, CertificateError, Refusal};
 use crate::ledger::{Ledger, LedgerError, OpenOptions};
 use crate::model::{RunResult, Table, View};
@@ -33,12 +39,18 @@ pub enum AppError {
     /// Another process holds the ledger, or has taken it over.
     #[error(transparent)]
     Busy(LedgerError),
+    /// The process that was asked ended before it was done.
+    #[error("the process that worked on it ended before it was done; `bcsync history` tells how far it came")]
+    HolderEnded,
     /// There is no ledger yet to look into.
     #[error(transparent)]
     NoLedger(LedgerError),
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(LedgerError),
+    /// The daemon ended by itself.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// The configuration, as a whole.
     #[error(transparent)]
     Check(#[from] CheckFailed),
@@ -135,7 +147,7 @@ fn result_of(failure: &Failure) -> RunResult {
 /// A configuration with what its components need from outside.
 pub struct App<'a> {
     config: &'a Config,
-    environment: &'a dyn Environment,
+    environment: &'a (dyn Environment + Sync),
     clock: SharedClock,
     budgets: Budgets,
 }
@@ -143,7 +155,7 @@ pub struct App<'a> {
 impl<'a> App<'a> {
     /// The application of `config`, with variables and credentials from `environment` and the system's clock.
     #[must_use]
-    pub fn new(config: &'a Config, environment: &'a dyn Environment) -> Self {
+    pub fn new(config: &'a Config, environment: &'a (dyn Environment + Sync)) -> Self {
         Self { config, environment, clock: Arc::new(SystemClock), budgets: Budgets::default() }
     }
 

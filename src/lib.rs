@@ -32,6 +32,8 @@ pub mod apply;
 pub mod ops;
 pub mod sync;
 
+pub mod daemon;
+
 pub mod app;
 pub mod cli;
 

@@ -81,6 +81,7 @@ impl Pass<'_> {
         };
         let report = Report {
             job: self.job.name.clone(),
+            run,
             full,
             result,
             counters,
@@ -90,11 +91,11 @@ impl Pass<'_> {
             vanished: reading.vanished,
             failed,
             requests: self.target.outlet.reader.connection().requests() - requests_before,
-            error,
+            message: error.as_ref().map(ToString::to_string),
         };
         let end = RunEnd {
             result,
-            message: report.error.as_ref().map(ToString::to_string),
+            message: report.message.clone(),
             counters,
             null_cursors: report.null_cursors,
             missing: report.missing,

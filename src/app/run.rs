@@ -9,6 +9,7 @@ use super::connect::Reached;
 use super::pass::{JobFailure, PassOptions};
 use super::{App, AppError};
 use crate::config::{self, Job};
+use crate::daemon::pass_request;
 use crate::mapping::Mapping;
 use crate::model::Progress;
 use crate::schema::closest;
@@ -36,7 +37,7 @@ pub struct Finished {
     pub outcome: Result<Report, JobFailure>,
 }
 
-/// Makes one pass of each job and hands over each one as it ends.
+/// Makes one pass of each job and hands over each one as it ends. When a daemon holds the ledger, it makes them.
 ///
 /// # Errors
 /// When nothing can be begun at all: an unknown job, a ledger that cannot be used.
@@ -47,7 +48,10 @@ pub async fn run(
     mut finished: impl FnMut(&Finished),
 ) -> Result<Vec<Finished>, AppError> {
     let jobs = select(app.config, options.jobs)?;
-    let ledger = app.open_ledger().await?;
+    let ledger = match app.open_ledger().await {
+        Err(busy @ AppError::Busy(_)) => return ask(app, &jobs, &options, busy, finished).await,
+        ledger => ledger?,
+    };
     let mut targets: HashMap<&str, Result<Reached, JobFailure>> = HashMap::new();
     let mut all = Vec::new();
     for job in jobs {
@@ -78,6 +82,27 @@ pub async fn run(
     }
     ledger.prune_history(app.config.ledger.keep_history).await?;
     ledger.close().await;
+    Ok(all)
+}
+
+/// Lets the process that holds the ledger make the passes, as if they were made here.
+async fn ask(
+    app: &App<'_>,
+    jobs: &[&Job],
+    options: &RunOptions<'_>,
+    busy: AppError,
+    mut finished: impl FnMut(&Finished),
+) -> Result<Vec<Finished>, AppError> {
+    let requests: Vec<_> = jobs.iter().map(|job| pass_request(&job.name.value, options.full)).collect();
+    let mut all = Vec::new();
+    let ended = async |index: usize, end| {
+        let job = jobs[index];
+        let done = Finished { job: job.name.value.clone(), outcome: app.answered(job, end).await? };
+        finished(&done);
+        all.push(done);
+        Ok(())
+    };
+    app.ask(busy, &requests, &options.cancel, ended).await?;
     Ok(all)
 }
 

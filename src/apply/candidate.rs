@@ -21,10 +21,27 @@ impl Candidate {
         Prepared::Settled(Box::new(Settlement { reason, ..settlement }))
     }
 
-    /// Settled with `outcome`, unless the brake is against it: BC no longer has the row.
-    pub(super) fn gone(&self, outcome: Outcome, link: SettledLink, reason: Reason) -> Prepared {
+    /// Closed, because the document was posted as the invoice with this number.
+    pub(super) fn posted(&self, link: SettledLink, reason: Reason, invoice: &str) -> Prepared {
+        let settlement = Settlement::done(&self.row.key, self.row.fingerprint, Outcome::Closed, link);
+        let posted_as = Some(invoice.to_owned());
+        Prepared::Settled(Box::new(Settlement { reason: Some(reason), posted_as, ..settlement }))
+    }
+
+    /// Settled with `outcome`, unless the brake is against it: BC no longer has the row. `posted_as` is the number of the
+    /// invoice that it became.
+    pub(super) fn gone(
+        &self,
+        outcome: Outcome,
+        link: SettledLink,
+        reason: Reason,
+        posted_as: Option<String>,
+    ) -> Prepared {
         let settlement = Settlement::done(&self.row.key, self.row.fingerprint, outcome, link);
-        Prepared::Gone(Box::new(Settlement { reason: Some(reason), ..settlement }))
+        let settlement = Box::new(Settlement { reason: Some(reason), posted_as, ..settlement });
+        // What was closed before is no news.
+        let is_news = self.link.as_ref().is_none_or(|link| !link.closed);
+        if is_news { Prepared::Gone(settlement) } else { Prepared::Settled(settlement) }
     }
 
     pub(super) fn left(&self, state: RecordState, reason: impl Into<String>) -> Prepared {

@@ -149,8 +149,11 @@ pub(super) fn three_way(
         if is(Some(&change.new)) {
             continue;
         }
-        let untouched =
-            is(last.answered(&change.name)) || is(last.sent(&change.name)) || last.sent(&change.name).is_none();
+        // What BC does not show, nobody can be seen to have changed.
+        let untouched = held.is_none()
+            || is(last.answered(&change.name))
+            || is(last.sent(&change.name))
+            || last.sent(&change.name).is_none();
         if untouched {
             result.send.push(change);
             continue;

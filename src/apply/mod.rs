@@ -15,6 +15,8 @@ mod candidate;
 mod closing;
 mod compare;
 mod error;
+mod foreign;
+mod gone;
 mod job;
 mod locked;
 mod matching;
@@ -103,6 +105,11 @@ impl Applier<'_> {
     async fn rounds(&self, run: RunId, round: &Mutex<Round>, lookups: &mut Lookups) -> Result<(), ApplyError> {
         let mut delays = self.outlet.writer.delays(&self.retry);
         let next = || round::lock(round).next();
+        let entity = self.job.entity.to_string();
+        let freed = self.ledger.take_free_claims(self.job.target, &entity, self.job.id).await?;
+        if freed > 0 {
+            info!(job = %self.job.name, records = freed, "values of `match_on` are free by now");
+        }
         self.recover(run, round).await?;
         self.brake(run, round, lookups).await?;
         self.drain(run, round, lookups).await?;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::foreign::Foreign;
 use crate::bc::Operation;
 use crate::ledger::{FieldChange, IntentKind, LinkUpdate, NewIntent, OutboxRow, SettledLink, Settlement};
 use crate::model::{Fingerprint, NewLine, Outcome, PropertyChange, Snapshot, Step, Take, Value, Values};
@@ -52,6 +53,8 @@ pub(super) struct Write {
     pub(super) snapshot: Snapshot,
     /// What the history will say of each property.
     pub(super) fields: Vec<FieldChange>,
+    /// What BC's answer will show of somebody else's.
+    pub(super) foreign: Foreign,
 }
 
 /// The kinds of writes.
@@ -100,6 +103,8 @@ pub(super) enum What {
         operations: Vec<Operation>,
         /// Whether more steps follow, so that the outbox row stays.
         partial: bool,
+        /// Whether the document becomes linked by this.
+        adopts: bool,
         /// When BC makes all lines anew by this: the sequences that they have before, in order.
         recreated: Vec<i64>,
     },
@@ -119,6 +124,7 @@ impl Write {
             what,
             snapshot,
             fields,
+            foreign: Foreign::default(),
         }
     }
 
@@ -158,7 +164,7 @@ impl Write {
     pub(super) fn success(&self) -> Outcome {
         match &self.what {
             What::Create { .. } => Outcome::Created,
-            What::Update { adopts: true, .. } => Outcome::Adopted,
+            What::Update { adopts: true, .. } | What::Order { adopts: true, .. } => Outcome::Adopted,
             What::Update { .. } if self.snapshot.is_blocked() => Outcome::Blocked,
             What::Delete { .. } => Outcome::Deleted,
             What::Update { .. } | What::Order { .. } => Outcome::Updated,

@@ -7,6 +7,7 @@
 use super::Applier;
 use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
+use super::foreign::Foreign;
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
 use crate::bc::{Operation, Row};
@@ -26,8 +27,8 @@ impl Applier<'_> {
     /// The write that makes of `row` what `change` asks for, or what keeps it from being made.
     pub(super) fn prepare_order(&self, candidate: &Candidate, link: &Link, row: &Row, change: OrderChange) -> Prepared {
         let Candidate { row: outbox, resolved, .. } = candidate;
-        if let Some(locked) = self.lock_of(outbox, row) {
-            return Prepared::Settled(Box::new(locked));
+        if let Some(kept) = self.processed(candidate, link, row, None).or_else(|| self.kept_by_lock(candidate, row)) {
+            return kept;
         }
         let policy = candidate.policy(self.job.on_conflict, row);
         let ThreeWay { send, kept, mut held } =
@@ -61,16 +62,19 @@ impl Applier<'_> {
         if !held.is_empty() {
             return candidate.conflict(&self.job.name, held, row);
         }
+        let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+        foreign.leave_out_of(&mut snapshot);
         if send.is_empty() && lines.is_empty() && !partial {
-            return self.nothing_to_send(candidate, row, &snapshot, fields);
+            return self.nothing_to_send(candidate, row, &snapshot, &foreign, fields);
         }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
         let mut operations =
             vec![Operation::patch(document.clone(), &row.etag, self.fence(&send, &resolved.properties, row))];
         operations.extend(lines);
         operations.push(Operation::read_back(format!("{document}?$expand={expand}")));
-        let what = What::Order { bc_id: row.id.clone(), etag: row.etag.clone(), operations, partial, recreated };
-        Prepared::Write(Box::new(Write::new(outbox, what, snapshot, fields)))
+        let (bc_id, etag, adopts) = (row.id.clone(), row.etag.clone(), candidate.link.is_none());
+        let what = What::Order { bc_id, etag, operations, partial, adopts, recreated };
+        Prepared::Write(Box::new(Write { foreign, ..Write::new(outbox, what, snapshot, fields) }))
     }
 
     /// BC keeps what it holds, or holds what is wanted already.
@@ -79,11 +83,17 @@ impl Applier<'_> {
         candidate: &Candidate,
         row: &Row,
         snapshot: &Snapshot,
+        foreign: &Foreign,
         fields: Vec<FieldChange>,
     ) -> Prepared {
         let Candidate { row: outbox, note, .. } = candidate;
-        let update = self.link_update(row, snapshot, outbox.draft.fingerprint(), outbox.match_value.clone(), &[]);
-        let outcome = if fields.is_empty() && !note.stepped { Outcome::Equal } else { Outcome::Updated };
+        let draft = outbox.draft.fingerprint();
+        let update = self.link_update(row, snapshot, draft, outbox.match_value.clone(), &[], foreign);
+        let outcome = match &candidate.link {
+            None => Outcome::Adopted,
+            Some(_) if fields.is_empty() && !note.stepped => Outcome::Equal,
+            Some(_) => Outcome::Updated,
+        };
         let settlement = Settlement::done(&outbox.key, outbox.fingerprint, outcome, SettledLink::Current(update));
         let reason = (!fields.is_empty()).then(|| candidate.kept());
         Prepared::Settled(Box::new(Settlement { reason, fields, ..settlement }))
@@ -196,11 +206,46 @@ impl LinePlan<'_> {
 
     fn remove(&mut self, key: &str, sequence: i64, snapshot: &mut Snapshot) {
         let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
-        if let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) {
+        if let Some((known, row)) = known.and_then(|line| Some((line, compare::find_line(self.job, line, self.rows)?)))
+        {
+            let theirs = self.changed_by_others(known, row);
+            match self.policy {
+                OnConflict::Hold if !theirs.is_empty() => {
+                    let changed =
+                        |(name, old)| FieldChange { property: format!("lines[{key}].{name}"), old, new: None };
+                    self.held.extend(theirs.into_iter().map(changed));
+                    return;
+                }
+                // From here on it is somebody else's line.
+                OnConflict::BcWins if !theirs.is_empty() => {
+                    self.field(key, "sequence", None, Some(Value::Int(sequence)));
+                    snapshot.lines.retain(|line| line.key != key);
+                    return;
+                }
+                OnConflict::SourceWins | OnConflict::Hold | OnConflict::BcWins => {}
+            }
             self.operations.push(Operation::delete(self.path(Some(&row.id)), ANY_ETAG));
             self.field(key, "sequence", Some(Value::Int(sequence)), None);
+            for (name, held) in theirs {
+                self.field(key, &name, held, None);
+            }
         }
         snapshot.lines.retain(|line| line.key != key);
+    }
+
+    /// What `row` holds otherwise than we left it.
+    fn changed_by_others(&self, known: &LinkedLine, row: &Row) -> Vec<(String, Option<Value>)> {
+        let answered =
+            |name: &str| known.answered.iter().find(|(answered, _)| answered == name).map(|(_, value)| value);
+        let differs = |(name, sent): &&(String, Value)| {
+            let held = row.get(name);
+            held.is_some()
+                && [Some(sent), answered(name)]
+                    .into_iter()
+                    .flatten()
+                    .all(|ours| !self.job.same_in_line(name, ours, held))
+        };
+        known.sent.iter().filter(differs).map(|(name, _)| (name.clone(), row.get(name).cloned())).collect()
     }
 
     fn field(&mut self, key: &str, name: &str, old: Option<Value>, new: Option<Value>) {

@@ -8,6 +8,7 @@ use tracing::warn;
 use super::Applier;
 use super::compare;
 use super::error::ApplyError;
+use super::foreign::Foreign;
 use super::operation::{What, Write};
 use super::reasons::{decided, reason_of};
 use super::recreated::{self, Lines};
@@ -154,14 +155,15 @@ impl Applier<'_> {
             What::Order { recreated, .. } => recreated,
             What::Create { .. } | What::Update { .. } | What::Delete { .. } => &[],
         };
-        let link = self.link_update(row, &write.snapshot, write.draft, write.match_value.clone(), recreated);
+        let Write { snapshot, draft, match_value, foreign, .. } = write;
+        let link = self.link_update(row, snapshot, *draft, match_value.clone(), recreated, foreign);
         let link = SettledLink::Current(link);
         let settlement = Settlement::done(&write.key, write.fingerprint, write.success(), link);
         Settlement { reason: write.decided.map(decided), fields: write.fields.clone(), ..settlement }
     }
 
     /// The link to `row` after it was made to hold `snapshot`. `recreated` are the sequences that all its lines had
-    /// before BC made them anew; empty when it did not, or when they are not known.
+    /// before BC made them anew; empty when it did not, or when they are not known. What is `foreign` was not made by us.
     pub(super) fn link_update(
         &self,
         row: &Row,
@@ -169,10 +171,14 @@ impl Applier<'_> {
         draft: Fingerprint,
         match_value: Option<String>,
         recreated: &[i64],
+        foreign: &Foreign,
     ) -> LinkUpdate {
         let held = compare::sorted_lines(&self.job, row);
         let lines = match recreated::follow(&self.job, &snapshot.lines, recreated, &held) {
-            Lines::Anew(lines) => lines,
+            Lines::Anew(mut lines) => {
+                foreign.leave_in(&mut lines, &snapshot.lines);
+                lines
+            }
             // Where nobody can tell, the next change of the document asks a person.
             Lines::AsKnown | Lines::Unclear => snapshot.lines.clone(),
         };
@@ -182,18 +188,20 @@ impl Applier<'_> {
             }
             None => line.clone(),
         };
+        let mut held_now = Snapshot {
+            sent: snapshot.sent.clone(),
+            answered: compare::answered(&snapshot.sent, row),
+            lines: lines.iter().map(line).collect(),
+            put_back: snapshot.put_back.clone(),
+        };
+        foreign.leave_out_of(&mut held_now);
         LinkUpdate {
             bc_id: row.id.clone(),
             number: row.text(self.job.number_property()).to_owned(),
             etag: row.etag.clone(),
             draft,
             match_value,
-            snapshot: Snapshot {
-                sent: snapshot.sent.clone(),
-                answered: compare::answered(&snapshot.sent, row),
-                lines: lines.iter().map(line).collect(),
-                put_back: snapshot.put_back.clone(),
-            },
+            snapshot: held_now,
         }
     }
 
@@ -212,7 +220,9 @@ impl Applier<'_> {
                 round.again(&write.key, Again::Later);
                 Followup::NotDone
             }
-            ErrorClass::Stale if round.again(&write.key, Again::Now) <= QUICK_TRIES => {
+            // Somebody edits the row all the time: that is no fault of the record's, however often it happens.
+            ErrorClass::Stale => {
+                round.again(&write.key, Again::Now);
                 round.note_mut(&write.key).refresh = true;
                 Followup::NotDone
             }
@@ -237,11 +247,9 @@ impl Applier<'_> {
                 round.again(&write.key, Again::Later);
                 Followup::Denied
             }
-            ErrorClass::Rejected
-            | ErrorClass::Stale
-            | ErrorClass::Exists
-            | ErrorClass::Gone
-            | ErrorClass::Undiagnosed => Followup::Settle(Box::new(left(RecordState::Quarantined))),
+            ErrorClass::Rejected | ErrorClass::Exists | ErrorClass::Gone | ErrorClass::Undiagnosed => {
+                Followup::Settle(Box::new(left(RecordState::Quarantined)))
+            }
         }
     }
 

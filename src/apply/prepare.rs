@@ -9,18 +9,19 @@ use super::Applier;
 use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
 use super::error::ApplyError;
+use super::foreign::{Foreign, is_foreign};
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
 use super::reasons::{NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
-use super::round::{Again, Round, lock};
+use super::round::{Again, Round, RowIs, lock};
 use crate::bc::{BcError, Failure, Query, Row};
 use crate::diff;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
-    Action, Adopt, ErrorClass, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange, RecordState,
-    Resolved, Snapshot, Take, Value,
+    Action, Adopt, ErrorClass, LinkedLine, Mode, NewLine, NewRow, Outcome, PropertyChange, RecordState, Resolved,
+    Snapshot, Take, Value,
 };
 
 impl Applier<'_> {
@@ -45,7 +46,7 @@ impl Applier<'_> {
                         continue;
                     }
                     // A row that BC no longer has, and that is to be made again, is no link any more.
-                    let link = link.filter(|_| !(note.gone && self.job.on_missing == OnMissing::Recreate));
+                    let link = link.filter(|_| note.row != RowIs::MadeAgain);
                     candidates.push(Candidate { row, resolved, link, note });
                 }
                 Err(missing) => {
@@ -68,11 +69,11 @@ impl Applier<'_> {
         round: &Mutex<Round>,
         prepared: &mut Vec<Prepared>,
     ) -> Result<(), ApplyError> {
-        let mut to_read = Vec::new();
+        let (mut to_read, mut gone) = (Vec::new(), Vec::new());
         for candidate in linked {
             let Some(link) = &candidate.link else { continue };
-            if link.closed || candidate.note.gone {
-                prepared.push(self.gone(&candidate, link));
+            if link.closed || candidate.note.row == RowIs::Gone {
+                gone.push(candidate);
                 continue;
             }
             // Nothing is known to have been sent to a row that a person linked.
@@ -88,6 +89,9 @@ impl Applier<'_> {
                         || decided
                         || matches!(action, Action::UpdateOrder(_)) =>
                 {
+                    to_read.push(candidate);
+                }
+                Action::Update(changes) if changes.iter().any(|change| is_foreign(&link.snapshot, &change.name)) => {
                     to_read.push(candidate);
                 }
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
@@ -107,15 +111,10 @@ impl Applier<'_> {
                     lock(round).again(&candidate.row.key, Again::Now);
                 }
                 Some(row) => prepared.push(self.compare(&candidate, link, row)),
-                None if self.job.on_missing == OnMissing::Recreate => {
-                    let mut round = lock(round);
-                    round.note_mut(&candidate.row.key).gone = true;
-                    round.again(&candidate.row.key, Again::Now);
-                }
-                None => prepared.push(self.gone(&candidate, link)),
+                None => gone.push(candidate),
             }
         }
-        Ok(())
+        self.prepare_gone(gone, round, prepared).await
     }
 
     /// The rows of `links` in BC, by id; those that are gone are not in the answer.
@@ -136,19 +135,8 @@ impl Applier<'_> {
         Ok(rows.into_iter().filter(asked).map(|row| (row.id.clone(), row)).collect())
     }
 
-    /// A linked row that BC no longer has.
-    fn gone(&self, candidate: &Candidate, link: &Link) -> Prepared {
-        let update = candidate.link_as_it_is(link);
-        let reason = if self.job.schema.document {
-            "the document was posted or deleted in Business Central; the change in the source is not written"
-        } else {
-            "Business Central no longer has this row; set `on_missing = \"recreate\"` to have it made again"
-        };
-        candidate.gone(Outcome::Closed, SettledLink::Closed(update), Reason::new(reason))
-    }
-
     /// The settlement of a document whose transaction BC refused, once its row was found untouched.
-    fn refused(&self, row: &OutboxRow, wanted: &Resolved, refusal: &BcError) -> Settlement {
+    pub(super) fn refused(&self, row: &OutboxRow, wanted: &Resolved, refusal: &BcError) -> Settlement {
         let reason = reason_of(refusal, wanted.values());
         let state = match refusal.class {
             ErrorClass::Locked => return self.locked(row, reason),
@@ -164,6 +152,9 @@ impl Applier<'_> {
     /// A linked row that was read because more must be known than its link says.
     fn compare(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
         if let Some(refusal) = &candidate.note.refusal {
+            if let Some(closed) = self.processed(candidate, link, row, Some(refusal)) {
+                return closed;
+            }
             return Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal)));
         }
         if link.snapshot.sent.is_empty() {
@@ -200,6 +191,7 @@ impl Applier<'_> {
             let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
             snapshot.sent.clone_from(&candidate.resolved.properties);
             snapshot.answered = compare::answered(&snapshot.sent, row);
+            Foreign::found(&self.job, &link.snapshot, &snapshot, row).leave_out_of(&mut snapshot);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
             let mut settled = candidate.settled(outcome, SettledLink::Current(update), None);
@@ -211,8 +203,8 @@ impl Applier<'_> {
             }
             return settled;
         }
-        if let Some(locked) = self.lock_of(&candidate.row, row) {
-            return Prepared::Settled(Box::new(locked));
+        if let Some(kept) = self.processed(candidate, link, row, None).or_else(|| self.kept_by_lock(candidate, row)) {
+            return kept;
         }
         self.update(candidate, link, Some(row), &send, kept)
     }
@@ -241,25 +233,29 @@ impl Applier<'_> {
         }
         let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
         snapshot.sent.clone_from(&candidate.resolved.properties);
+        let mut foreign = Foreign::known(&link.snapshot);
         if let Some(row) = row {
             snapshot.answered = compare::answered(&snapshot.sent, row);
+            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+            foreign.leave_out_of(&mut snapshot);
         }
         let mut fields = field_changes(changes);
         fields.extend(kept);
         let properties = compare::with_overwritten(&self.job.schema, changes, &snapshot.sent, row);
         let etag = row.map_or(&link.etag, |row| &row.etag).clone();
         let what = What::Update { bc_id: link.bc_id.clone(), etag, properties, adopts: false };
-        Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
+        Prepared::Write(Box::new(Write { foreign, ..Write::new(&candidate.row, what, snapshot, fields) }))
+    }
+
+    /// What to look for to find the row of a record.
+    pub(super) fn sought_by(&self, candidate: &Candidate) -> Sought {
+        let Candidate { row, resolved, .. } = candidate;
+        let values = self.job.match_on.iter().filter_map(|name| literal(resolved, name).cloned()).collect();
+        Sought::new(&row.key, values, self.job.schema.document, &resolved.properties)
     }
 
     async fn prepare_unlinked(&self, unlinked: Vec<Candidate>, prepared: &mut Vec<Prepared>) -> Result<(), ApplyError> {
-        let mut sought = Vec::with_capacity(unlinked.len());
-        for candidate in &unlinked {
-            let values: Vec<_> =
-                self.job.match_on.iter().filter_map(|name| literal(&candidate.resolved, name).cloned()).collect();
-            let properties = &candidate.resolved.properties;
-            sought.push(Sought::new(&candidate.row.key, values, self.job.schema.document, properties));
-        }
+        let sought: Vec<_> = unlinked.iter().map(|candidate| self.sought_by(candidate)).collect();
         let mut found = self.look_up(&sought).await?;
         for (candidate, sought) in unlinked.into_iter().zip(sought) {
             let next = match found.remove(&candidate.row.key) {
@@ -272,9 +268,11 @@ impl Applier<'_> {
                 Some(Found::Absent(since)) => create(&candidate, since, sought),
                 Some(Found::One(row)) => self.found(&candidate, &row).await?,
                 Some(Found::Posted(invoice)) => {
-                    let update = candidate.link_to(&invoice, invoice.text("number"), Snapshot::default());
-                    let reason = "Business Central has it as an invoice already; it is not written any more";
-                    candidate.settled(Outcome::Closed, SettledLink::Closed(update), Some(Reason::new(reason)))
+                    let number = invoice.text("number");
+                    let link = SettledLink::Closed(candidate.link_to(&invoice, number, Snapshot::default()));
+                    let reason =
+                        Reason::new("Business Central has it as an invoice already; it is not written any more");
+                    candidate.posted(link, reason, number)
                 }
                 Some(Found::Several(ids)) => candidate.left(
                     RecordState::Quarantined,

@@ -12,8 +12,9 @@ use tracing::{info, warn};
 use super::Applier;
 use super::compare;
 use super::error::ApplyError;
+use super::foreign::Foreign;
 use super::matching::{Found, Sought};
-use super::round::{Note, Released, Round, lock};
+use super::round::{Note, Released, Round, RowIs, lock};
 use crate::bc::Row;
 use crate::ledger::{Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
 use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
@@ -152,11 +153,16 @@ impl Applier<'_> {
 
     fn resolve_create(&self, intent: &Intent, found: Found, as_of: Option<DateTime<Utc>>) -> Resolved {
         match found {
+            // A person may have made it while our request was open; then `adopt` decides.
+            Found::One(row) if self.job.key_is_enforced() && !self.descends_from(&intent.noted.snapshot.sent, &row) => {
+                Resolved::Undone { repeated: true, note: Note::default() }
+            }
             Found::One(row) => Resolved::Done(Box::new(self.done(intent, &row, Outcome::Created))),
             Found::Posted(invoice) => {
                 let mut settlement = self.done(intent, &invoice, Outcome::Closed);
                 if let Some(SettledLink::Current(link)) = settlement.link {
                     settlement.link = Some(SettledLink::Closed(link));
+                    settlement.posted_as = Some(invoice.text("number").to_owned());
                 }
                 settlement.reason = Some(Reason::new("Business Central has made an invoice of it already"));
                 Resolved::Done(Box::new(settlement))
@@ -192,7 +198,7 @@ impl Applier<'_> {
             // That it is gone is our own doing, if it was to be deleted.
             return match intents.iter().rfind(is_delete) {
                 Some(intent) => Resolved::Done(Box::new(deleted(intent))),
-                None => Resolved::Undone { repeated: false, note: Note { gone: true, ..Note::default() } },
+                None => Resolved::Undone { repeated: false, note: Note { row: RowIs::Gone, ..Note::default() } },
             };
         };
         let stands = |intent: &Intent| intent.noted.base_etag.as_deref() == Some(row.etag.as_str());
@@ -263,7 +269,9 @@ impl Applier<'_> {
     /// hold a newer version by now.
     fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
         let noted = &intent.noted;
-        let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[]);
+        // Somebody may have been there since.
+        let foreign = Foreign::unexplained(&self.job, &noted.snapshot, row);
+        let link = self.link_update(row, &noted.snapshot, noted.draft, noted.match_value.clone(), &[], &foreign);
         let link = SettledLink::Current(link);
         let settlement = Settlement::done(&noted.key, noted.fingerprint, outcome, link);
         let reason = Some(Reason::new(FOUND));
@@ -296,7 +304,8 @@ impl Applier<'_> {
                 self.ledger.drop_intents(self.job.id, &[key], repeated).await?;
                 let mut round = lock(round);
                 let refusal = round.note(key).refusal;
-                *round.note_mut(key) = Note { refusal: refusal.filter(|_| !note.refresh && !note.gone), ..note };
+                *round.note_mut(key) =
+                    Note { refusal: refusal.filter(|_| !note.refresh && note.row == RowIs::There), ..note };
                 round.take_up(key);
             }
             Resolved::Released { etag, until } => {

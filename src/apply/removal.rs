@@ -35,12 +35,12 @@ impl Applier<'_> {
                 (Removal::Block, Some(row)) => self.block(candidate, link, row),
                 (Removal::Delete, None) => {
                     let link = SettledLink::Removed(candidate.link_as_it_is(link));
-                    candidate.gone(Outcome::Deleted, link, Reason::new("Business Central no longer had the row"))
+                    candidate.gone(Outcome::Deleted, link, Reason::new("Business Central no longer had the row"), None)
                 }
                 (Removal::Block, None) => {
                     let link = SettledLink::Closed(candidate.link_as_it_is(link));
                     let reason = "neither the source nor Business Central has it any more";
-                    candidate.gone(Outcome::Closed, link, Reason::new(reason))
+                    candidate.gone(Outcome::Closed, link, Reason::new(reason), None)
                 }
             };
             prepared.push(next);

@@ -89,13 +89,25 @@ pub(super) enum Again {
     Now,
 }
 
+/// What is known of a linked row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum RowIs {
+    /// It was there when last seen.
+    #[default]
+    There,
+    /// It is not there any more.
+    Gone,
+    /// Nothing came of it, and it is made again.
+    MadeAgain,
+}
+
 /// What a record's earlier attempt taught.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Note {
     /// Its row must be read and compared before anything is sent.
     pub(super) refresh: bool,
-    /// Its row was not there any more.
-    pub(super) gone: bool,
+    /// Whether its row was still there.
+    pub(super) row: RowIs,
     /// What a snapshot batch said about the operation that failed.
     pub(super) refusal: Option<BcError>,
     /// A step of its change was done in this run.

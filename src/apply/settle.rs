@@ -2,10 +2,12 @@
 
 use std::sync::Mutex;
 
+use tracing::warn;
+
 use super::Applier;
 use super::error::ApplyError;
 use super::round::{Round, lock};
-use crate::ledger::{RunId, Settlement};
+use crate::ledger::{RunId, SettledLink, Settlement};
 use crate::model::{Outcome, RecordState};
 
 impl Applier<'_> {
@@ -29,6 +31,11 @@ impl Applier<'_> {
         let _ = noting.wait_for(|noting| *noting == 0).await;
         let entity = self.job.entity.to_string();
         self.ledger.settle(self.job.target, &entity, self.job.id, run, &settlements).await?;
+        for settlement in &settlements {
+            if matches!(settlement.link, Some(SettledLink::Unexplained(_))) {
+                warn!(job = %self.job.name, record = %settlement.key, "Business Central no longer has its row, and nothing tells why");
+            }
+        }
         self.put_off_others(round, &settlements).await?;
         let taken = {
             let mut round = lock(round);

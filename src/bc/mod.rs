@@ -16,6 +16,6 @@ pub use address::{Api, ApiRoute};
 pub use batch::{Operation, Part};
 pub use connection::Connection;
 pub use error::{BcError, Failure, Sent, classify};
-pub use reader::{Company, Query, Reader};
+pub use reader::{Company, Query, Reader, Walk};
 pub use row::Row;
 pub use writer::{Answer, Mode, Writer};

@@ -1,5 +1,6 @@
 //! Reading from BC. Nothing here can change anything.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -30,6 +31,17 @@ pub struct Reader {
     connection: Arc<Connection>,
     policy: RetryPolicy,
     cancel: CancellationToken,
+}
+
+/// A way over the pages of a query. A server whose next page is one that was read before would keep us for ever.
+#[derive(Debug)]
+pub struct Walk {
+    /// What is read, for errors.
+    what: String,
+    /// Where the next page is.
+    next: Option<String>,
+    /// Where the pages were.
+    been: HashSet<String>,
 }
 
 /// What to ask an entity set for.
@@ -126,17 +138,24 @@ impl Reader {
         for paths in paths.chunks(MAX_OPERATIONS) {
             self.batch(&route, paths, &what, &mut rows).await?;
         }
+        // Rows that moved to a later page while the pages were read come twice.
+        let mut seen = HashSet::with_capacity(rows.len());
+        rows.retain(|row| seen.insert(row.id.clone()));
         Ok(rows)
     }
 
-    /// The ids of one page of `query`, which begins at `link` or, without one, at the beginning; and where the next page
-    /// begins.
-    pub async fn ids(&self, query: Query<'_>, link: Option<String>) -> Result<(Vec<String>, Option<String>), Failure> {
-        let what = format!("walking the ids of {}", query.entity);
-        let first = || self.connection.get(&ApiRoute::of(query.entity), &query.path(None)).url.into();
+    /// A walk over the pages of `query`, from the first one on.
+    #[must_use]
+    pub fn walk(&self, query: Query<'_>) -> Walk {
+        let first = self.connection.get(&ApiRoute::of(query.entity), &query.path(None)).url;
+        Walk { what: format!("walking the ids of {}", query.entity), next: Some(first.into()), been: HashSet::new() }
+    }
+
+    /// The ids of the next page of `walk`; `None` behind the last one.
+    pub async fn ids(&self, walk: &mut Walk) -> Result<Option<Vec<String>>, Failure> {
         let mut rows = Vec::new();
-        let next = self.page(link.unwrap_or_else(first), &what, &mut rows).await?;
-        Ok((rows.into_iter().map(|row| row.id).collect(), next))
+        let more = self.page(walk, &mut rows).await?;
+        Ok(more.then(|| rows.into_iter().map(|row| row.id).collect()))
     }
 
     async fn batch(&self, route: &ApiRoute, paths: &[String], what: &str, rows: &mut Vec<Row>) -> Result<(), Failure> {
@@ -186,17 +205,20 @@ impl Reader {
     }
 
     async fn follow(&self, link: String, what: &str, rows: &mut Vec<Row>) -> Result<(), Failure> {
-        let mut next = Some(link);
-        while let Some(link) = next {
-            next = self.page(link, what, rows).await?;
-        }
+        let mut walk = Walk { what: what.to_owned(), next: Some(link), been: HashSet::new() };
+        while self.page(&mut walk, rows).await? {}
         Ok(())
     }
 
-    /// Reads the page at `link`; gives where the next one begins.
-    async fn page(&self, link: String, what: &str, rows: &mut Vec<Row>) -> Result<Option<String>, Failure> {
+    /// Reads the next page of `walk`; whether there was one.
+    async fn page(&self, walk: &mut Walk, rows: &mut Vec<Row>) -> Result<bool, Failure> {
+        let Some(link) = walk.next.take() else { return Ok(false) };
+        let what = walk.what.as_str();
         let malformed = |cause: String| Failure::Malformed { what: what.to_owned(), cause };
         let url = link.parse().map_err(|error| malformed(format!("a next page at {error}")))?;
+        if !walk.been.insert(link) {
+            return Err(malformed("a next page that was read before: the pages lead in a circle".to_owned()));
+        }
         let mut request = self.connection.get(&ApiRoute::standard(), "");
         request.url = url;
         let connection = &self.connection;
@@ -211,7 +233,8 @@ impl Reader {
             return Err(self.refused(what, error).await);
         }
         let text = std::str::from_utf8(&response.body).map_err(|error| malformed(error.to_string()))?;
-        read_page(text, what, rows)
+        walk.next = read_page(text, what, rows)?;
+        Ok(true)
     }
 
     /// What it means that BC refuses to be read.

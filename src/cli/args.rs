@@ -54,8 +54,12 @@ pub(super) struct Global {
 pub(super) enum Command {
     /// Make one pass of each job now, in the order of `after`
     Run(Run),
+    /// Run the jobs when they are due, until SIGTERM; SIGHUP reads the configuration again
+    Daemon,
     /// Check the configuration, offline
     Check,
+    /// Show when each job runs next, in its own time zone and in UTC
+    Schedule,
     /// Show where each job stands
     Status(Status),
     /// Show the passes made, what changed, what failed or what is pending

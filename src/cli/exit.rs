@@ -115,7 +115,10 @@ impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Busy(error) => Self::new(Exit::Busy, error.to_string()),
-            AppError::Ledger(error) | AppError::NoLedger(error) => Self::new(Exit::Configuration, error.to_string()),
+            AppError::Ledger(_) | AppError::NoLedger(_) | AppError::Daemon(_) => {
+                Self::new(Exit::Configuration, error.to_string())
+            }
+            AppError::HolderEnded => Self::new(Exit::Failed, error.to_string()),
             AppError::Check(report) => Self::of_report(&report.0),
             AppError::NoJob { .. } | AppError::Disabled { .. } => Self::new(Exit::Usage, error.to_string()),
         }

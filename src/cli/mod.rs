@@ -7,6 +7,7 @@ mod args;
 mod backup;
 mod check;
 mod completions;
+mod daemon;
 mod demo;
 mod exit;
 mod interrupt;
@@ -17,6 +18,7 @@ mod outside;
 mod resolve;
 mod retry;
 mod run;
+mod schedule;
 mod simulate;
 mod view;
 
@@ -51,7 +53,9 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
     let global = &args.global;
     match args.command {
         Command::Run(ref command) => run::run(global, command).await,
+        Command::Daemon => daemon::daemon(global).await,
         Command::Check => check::check(global),
+        Command::Schedule => schedule::schedule(global),
         Command::Status(ref command) => view::status(global, command).await,
         Command::History(ref command) => view::history(global, command).await,
         Command::Retry(ref command) => retry::retry(global, command).await,

@@ -99,8 +99,8 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     if report.counters.taken > 0 {
         writeln!(out, "  taken {}{}", report.counters.taken, list(7..20))?;
     }
-    if let Some(error) = &report.error {
-        writeln!(out, "  {error}")?;
+    if let Some(message) = &report.message {
+        writeln!(out, "  {message}")?;
     }
     if let Some(missing @ 1..) = report.missing {
         let rows = match report.on_delete {
@@ -140,7 +140,7 @@ fn json(finished: &Finished) -> serde_json::Value {
                 "vanished": report.vanished,
                 "null_cursors": report.null_cursors,
                 "failed": report.failed,
-                "message": report.error.as_ref().map(ToString::to_string),
+                "message": report.message,
                 "counters": counters,
             })
         }

@@ -70,7 +70,12 @@ pub(super) fn look(path: &Path) -> Result<Found, LedgerError> {
     if !logged && let Some(whole) = header.length().filter(|whole| length < *whole) {
         return Err(truncated(length, whole));
     }
-    Ok(Found::Database { unclean: logged || header.has_log() || has_content(&beside(path, "-journal")) })
+    Ok(Found::Database { unclean: logged || header.has_log() || has_journal(path) })
+}
+
+/// Whether there is a rollback journal beside the file: something was begun and not ended.
+pub(super) fn has_journal(path: &Path) -> bool {
+    has_content(&beside(path, "-journal"))
 }
 
 fn truncated(length: u64, whole: u64) -> LedgerError {

@@ -1,5 +1,7 @@
 //! Runs: begun, ended, and read back for people.
 
+use sqlx::Row as _;
+
 use super::{JobId, Ledger, LedgerError, RunId};
 use crate::model::{Counters, RunResult};
 
@@ -31,6 +33,17 @@ pub struct RunEnd {
     pub vanished: Option<u64>,
     /// HTTP requests to BC.
     pub requests: u64,
+}
+
+/// A run as it is read back.
+#[derive(Debug, Clone)]
+pub struct EndedRun {
+    /// Whose pass it was.
+    pub job: JobId,
+    /// Whether everything was read.
+    pub full: bool,
+    /// How it ended.
+    pub end: RunEnd,
 }
 
 impl Ledger {
@@ -102,6 +115,40 @@ impl Ledger {
         Ok(())
     }
 
+    /// Marks what is still running of `job` as ended: its pass was given up.
+    pub async fn give_up_runs(&self, job: &str, result: RunResult, message: &str) -> Result<(), LedgerError> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE run SET finished_at = ?2, result = ?3, message = ?4 \
+             WHERE result = 'running' AND job_id = (SELECT job_id FROM job WHERE name = ?1)",
+        )
+        .bind(job)
+        .bind(self.now())
+        .bind(result.as_str())
+        .bind(message)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// A run that ended; `None` when it has not, or is no longer there.
+    pub async fn ended_run(&self, run: RunId) -> Result<Option<EndedRun>, LedgerError> {
+        let row = sqlx::query("SELECT * FROM run WHERE run_id = ?1").bind(run.0).fetch_optional(&self.readers).await?;
+        let Some(row) = row else { return Ok(None) };
+        let Some(result) = RunResult::parse(row.get("result")) else { return Ok(None) };
+        let count = |name: &str| row.get::<Option<i64>, _>(name).and_then(|count| u64::try_from(count).ok());
+        let end = RunEnd {
+            result,
+            message: row.get("message"),
+            counters: Counters::of(|name| count(name).unwrap_or_default()),
+            null_cursors: count("null_cursors").unwrap_or_default(),
+            missing: count("missing"),
+            vanished: count("vanished"),
+            requests: count("requests").unwrap_or_default(),
+        };
+        Ok(Some(EndedRun { job: JobId(row.get("job_id")), full: row.get::<&str, _>("mode") == "full", end }))
+    }
+
     /// Removes runs and changes that are older than `keep`; links and the newest run of each job stay. Gives how many
     /// runs were removed.
     pub async fn prune_history(&self, keep: std::time::Duration) -> Result<u64, LedgerError> {
@@ -115,6 +162,7 @@ impl Ledger {
         sqlx::query(changes).bind(&before).execute(&mut *tx).await?;
         let runs = sqlx::AssertSqlSafe(format!("DELETE FROM run WHERE run_id IN ({old})"));
         let pruned = sqlx::query(runs).bind(&before).execute(&mut *tx).await?.rows_affected();
+        sqlx::query("DELETE FROM requests WHERE finished_at < ?1").bind(&before).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(pruned)
     }

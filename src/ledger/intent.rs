@@ -210,8 +210,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes all intents of `keys`: none of them can take effect any more. `repeated` marks the outbox rows whose
-    /// create may have happened in an earlier attempt.
+    /// Removes all intents of `keys`: none of them can take effect any more. `repeated` keeps with the
+    /// outbox rows what those creates sent, which may still happen.
     pub async fn drop_intents(&self, job: JobId, keys: &[&str], repeated: bool) -> Result<(), LedgerError> {
         self.delete_intents(job, keys, true, repeated).await
     }
@@ -231,6 +231,19 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let keys = json_list(keys.iter().copied());
         let mut tx = self.write().await?;
+        if repeated {
+            // As texts, so that no number is written anew.
+            sqlx::query(
+                "UPDATE outbox SET attempted = json_insert(coalesce(attempted, '[]'), '$[#]', \
+                 (SELECT snapshot FROM intent WHERE intent.job_id = ?1 AND intent.key = outbox.key)) \
+                 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2)) \
+                 AND EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = outbox.key)",
+            )
+            .bind(job.0)
+            .bind(&keys)
+            .execute(&mut *tx)
+            .await?;
+        }
         sqlx::query(
             "DELETE FROM intent WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2)) \
              AND (?3 OR NOT released)",
@@ -240,15 +253,6 @@ impl Ledger {
         .bind(released)
         .execute(&mut *tx)
         .await?;
-        if repeated {
-            sqlx::query(
-                "UPDATE outbox SET repeated = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))",
-            )
-            .bind(job.0)
-            .bind(&keys)
-            .execute(&mut *tx)
-            .await?;
-        }
         tx.commit().await?;
         Ok(())
     }

@@ -23,6 +23,8 @@ pub struct Link {
     pub etag: String,
     /// Whether BC no longer has it by its own doing.
     pub closed: bool,
+    /// Whether nobody knows why it has not.
+    pub unexplained: bool,
     /// Over the draft of the last write.
     pub draft: Fingerprint,
     /// The match value of the last write.
@@ -74,13 +76,15 @@ fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), LedgerError> {
         match_value: row.try_get("match_value")?,
         draft: draft.to_string(),
         snapshot: row.try_get("snapshot")?,
+        posted_as: None,
     };
     written.checksum(target, row.try_get("entity")?, job).verify(row.try_get("checksum")?, "link_detail", &key)?;
     let link = Link {
         bc_id: written.bc_id.to_owned(),
         number: written.number.to_owned(),
         etag: written.etag.to_owned(),
-        closed: written.state == "closed",
+        closed: written.state != "linked",
+        unexplained: written.state == "unexplained",
         draft,
         match_value: written.match_value.map(ToOwned::to_owned),
         snapshot: Snapshot::parse(&written.snapshot).map_err(|_| damaged())?,
@@ -210,6 +214,7 @@ impl Ledger {
             match_value: None,
             draft: nothing.clone(),
             snapshot: Snapshot::default().to_json(),
+            posted_as: None,
         };
         let rows: Vec<_> = links.iter().filter(|link| !left.contains(&link.key)).map(row).collect();
         write(&mut tx, target, entity, job, &now, &rows).await?;
@@ -242,6 +247,7 @@ pub(super) struct LinkWrite<'a> {
     pub(super) match_value: Option<&'a str>,
     pub(super) draft: String,
     pub(super) snapshot: String,
+    pub(super) posted_as: Option<&'a str>,
 }
 
 /// The same with its checksum.
@@ -265,7 +271,8 @@ impl Sealed<'_> {
         let Self { link, checksum } = self;
         sqlx::query(
             "UPDATE link_detail SET bc_id = ?2, number = ?3, etag = ?4, state = ?5, match_value = ?6, \
-             draft = unhex(?7), snapshot = ?8, written_at = ?9, checksum = unhex(?10) WHERE link_id = ?1",
+             draft = unhex(?7), snapshot = ?8, written_at = ?9, checksum = unhex(?10), \
+             posted_as = coalesce(?11, posted_as) WHERE link_id = ?1",
         )
         .bind(id)
         .bind(link.bc_id)
@@ -277,6 +284,7 @@ impl Sealed<'_> {
         .bind(&link.snapshot)
         .bind(now)
         .bind(checksum)
+        .bind(link.posted_as)
         .execute(&mut **tx)
         .await?;
         Ok(())
@@ -314,10 +322,10 @@ pub(super) async fn write(
     }
     sqlx::query(
         "INSERT INTO link_detail (target_id, entity, bc_id, number, etag, state, match_value, draft, snapshot, \
-         linked_at, written_at, checksum) \
+         linked_at, written_at, checksum, posted_as) \
          SELECT ?1, ?2, row.value ->> 'bc_id', row.value ->> 'number', row.value ->> 'etag', row.value ->> 'state', \
                 row.value ->> 'match_value', unhex(row.value ->> 'draft'), row.value ->> 'snapshot', ?5, ?5, \
-                unhex(row.value ->> 'checksum') \
+                unhex(row.value ->> 'checksum'), row.value ->> 'posted_as' \
          FROM json_each(?4) AS row WHERE NOT EXISTS \
          (SELECT 1 FROM link WHERE link.job_id = ?3 AND link.key = row.value ->> 'key')",
     )

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::Migration;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use tracing::warn;
 
 use super::LedgerError;
@@ -20,6 +20,9 @@ use crate::clock::SharedClock;
 
 /// "bcsy" in ASCII: tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x6263_7379;
+
+/// How long SQLite waits for another connection that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the ledger is and what its history may hold.
 #[derive(Debug, Clone)]
@@ -60,6 +63,7 @@ impl Ledger {
         migrations: Vec<Migration>,
     ) -> Result<Self, LedgerError> {
         let path = options.path.as_path();
+        let undone = roll_back(path).await?;
         // Looked at first, so that nothing is left beside a file that is not ours.
         let (found, version) = inspect(path, &migrations).await?;
         let mut lock = file::lock(path)?;
@@ -72,7 +76,7 @@ impl Ledger {
             let _ = file::restrict(path);
         }
         let soundness = Soundness::default();
-        if found == (Found::Database { unclean: true }) {
+        if undone || found == (Found::Database { unclean: true }) {
             warn!(ledger = %path.display(), "the last process did not close the ledger; it is checked first");
             soundness.ensure(&writer).await?;
         }
@@ -182,12 +186,24 @@ async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option
     Ok((found, version))
 }
 
-async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
+/// Lets SQLite undo what a process began that died while it switched the journal mode, at its start or end. Until then
+/// nobody can read the file, not even to see whose it is. Gives whether there was something to undo.
+async fn roll_back(path: &Path) -> Result<bool, LedgerError> {
+    if file::look(path)? == Found::Nothing || !file::has_journal(path) {
+        return Ok(false);
+    }
+    let mut connection = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).connect().await?;
+    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(true)
+}
+
+pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
     let mut options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(!read_only)
         .read_only(read_only)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::checksum::Checksum;
 use super::{JobId, Ledger, LedgerError};
-use crate::model::{Draft, Fingerprint, RecordState, Removal, Take, Value};
+use crate::model::{Draft, Fingerprint, RecordState, Removal, Snapshot, Take, Value};
 
 /// One record that is to be sent.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ pub struct OutboxRow {
     pub removal: Option<Removal>,
     /// The canonical match value.
     pub match_value: Option<String>,
-    /// Whether an earlier create of ours may have happened.
-    pub repeated: bool,
+    /// What earlier creates of ours sent that may have happened.
+    pub attempted: Vec<Snapshot>,
     /// What keeps it, without the record's own values: records with the same error are tried by one of them.
     pub error: Option<String>,
     /// When state or reason changed last.
@@ -100,6 +100,7 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
     else {
         return Ok(None);
     };
+    let Some(attempted) = attempts(row.try_get("attempted")?) else { return Ok(None) };
     if checksum(job, key, &fingerprint.to_string(), Some(draft), match_value, removal).finish() != stored {
         return Ok(None);
     }
@@ -111,13 +112,19 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
         draft: parsed,
         removal: removal.and_then(Removal::parse),
         match_value: match_value.map(ToOwned::to_owned),
-        repeated: row.try_get("repeated")?,
+        attempted,
         error: row.try_get("error")?,
         changed_at,
         waiting_since,
         decision: decision.and_then(Take::parse),
         seen_etag: row.try_get("seen_etag")?,
     }))
+}
+
+/// What earlier creates sent; `None` when it is damaged.
+fn attempts(json: Option<&str>) -> Option<Vec<Snapshot>> {
+    let texts: Vec<String> = serde_json::from_str(json.unwrap_or("[]")).ok()?;
+    texts.iter().map(|text| Snapshot::parse(text).ok()).collect()
 }
 
 /// Which rows are taken up at the time `?2`, unless their outcome is open.
@@ -144,7 +151,7 @@ impl Ledger {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         // NOT INDEXED: walking the rows in their order beats sorting all states of the index for every page.
         let statement = format!(
-            "SELECT seq, key, state, fingerprint, draft, removal, match_value, repeated, error, changed_at, \
+            "SELECT seq, key, state, fingerprint, draft, removal, match_value, attempted, error, changed_at, \
              waiting_since, decision, seen_etag, checksum FROM outbox NOT INDEXED \
              WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
         );

@@ -116,7 +116,7 @@ impl Ledger {
 
 /// What the ledger holds of a record before it is staged.
 struct Known {
-    /// Draft and match value of its link.
+    /// Draft and match value of its link. A row that is gone for no known reason is looked for again.
     linked: Option<(Fingerprint, Option<String>)>,
     in_flight: bool,
     /// Of its outbox row.
@@ -140,6 +140,8 @@ struct Put {
     record: String,
     draft: Option<String>,
     match_value: Option<String>,
+    /// The match value that it wants and another record owns.
+    claim: Option<String>,
     reason: Option<String>,
     /// Whether this very version is in the outbox already.
     #[serde(skip)]
@@ -179,7 +181,7 @@ impl Plan {
             StagedAs::Filtered | StagedAs::Reverted => self.withdraw.push(key),
             StagedAs::Refused { record, reason } => {
                 let (draft, match_value, reason) = (None, None, Some(reason));
-                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, reason, queued });
+                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, claim: None, reason, queued });
             }
             StagedAs::Wanted { record, draft, draft_fingerprint, match_value } => {
                 let linked = known.and_then(|known| known.linked.as_ref());
@@ -197,7 +199,7 @@ impl Plan {
                 });
                 let match_value = match_value.filter(|_| !renamed);
                 let draft = Some(draft);
-                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, reason, queued });
+                self.put.push(Put { key, fingerprint: hex, record, draft, match_value, claim: None, reason, queued });
             }
         }
     }
@@ -219,7 +221,8 @@ impl Stage<'_> {
         let rows: Vec<KnownRow> = sqlx::query_as(
             "SELECT page.value, link_detail.draft, link_detail.match_value, intent.key IS NOT NULL, outbox.fingerprint \
              FROM json_each(?2) AS page \
-             LEFT JOIN link ON link.job_id = ?1 AND link.key = page.value LEFT JOIN link_detail USING (link_id) \
+             LEFT JOIN link ON link.job_id = ?1 AND link.key = page.value \
+             LEFT JOIN link_detail ON link_detail.link_id = link.link_id AND link_detail.state <> 'unexplained' \
              LEFT JOIN intent ON intent.job_id = ?1 AND intent.key = page.value \
              LEFT JOIN outbox ON outbox.job_id = ?1 AND outbox.key = page.value",
         )
@@ -249,8 +252,11 @@ impl Stage<'_> {
                 && put.reason.is_none()
             {
                 let owner = format!("record {key} of job {job}");
-                put.reason = Some(format!("{owner} already has the same value of `match_on`; one row cannot be both"));
-                put.match_value = None;
+                put.reason = Some(format!(
+                    "{owner} already has the same value of `match_on`; one row cannot be both. It is sent as soon as that \
+                     value is free; two records that swap their values need a third one in between"
+                ));
+                put.claim = put.match_value.take();
             }
         }
         // Refused as before: nothing is news.
@@ -305,14 +311,16 @@ impl Stage<'_> {
         let job = self.job;
         let rows: Vec<_> = put.iter().map(|put| Sealed::of(put, job)).collect();
         sqlx::query(
-            "INSERT INTO outbox (job_id, key, state, refused, fingerprint, record, draft, match_value, reason, staged_at, \
-             changed_at, checksum) \
+            "INSERT INTO outbox (job_id, key, state, refused, fingerprint, record, draft, match_value, claim, reason, \
+             staged_at, changed_at, checksum) \
              SELECT ?1, page.value ->> 'key', iif(page.value ->> 'reason' IS NULL, 'pending', 'quarantined'), \
-                    page.value ->> 'reason' IS NOT NULL, unhex(page.value ->> 'fingerprint'), page.value ->> 'record', page.value ->> 'draft', \
-                    page.value ->> 'match_value', page.value ->> 'reason', ?3, ?3, unhex(page.value ->> 'checksum') \
+                    page.value ->> 'reason' IS NOT NULL, unhex(page.value ->> 'fingerprint'), page.value ->> 'record', \
+                    page.value ->> 'draft', page.value ->> 'match_value', page.value ->> 'claim', \
+                    page.value ->> 'reason', ?3, ?3, unhex(page.value ->> 'checksum') \
              FROM json_each(?2) AS page WHERE true \
              ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = excluded.refused, removal = NULL, \
-             fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, match_value = excluded.match_value, \
+             fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, \
+             match_value = excluded.match_value, claim = excluded.claim, \
              reason = excluded.reason, code = NULL, correlation_id = NULL, error = NULL, retry_at = NULL, attempts = 0, \
              decision = NULL, seen_etag = NULL, \
              staged_at = excluded.staged_at, changed_at = excluded.changed_at, checksum = excluded.checksum",

@@ -42,8 +42,6 @@ type Row = (i64, bool, bool, Option<bool>, bool);
 
 impl Ledger {
     /// The standing of each of `records`, given as key and fingerprint, in their order.
-    ///
-    /// A record that was refused for its match value alone counts as changed: the value may be free by now.
     pub async fn standings(&self, job: JobId, records: &[(&str, Fingerprint)]) -> Result<Vec<Standing>, LedgerError> {
         let mut keys = String::with_capacity(records.len() * 12);
         let mut fingerprints = Vec::with_capacity(records.len() * 16);
@@ -60,7 +58,7 @@ impl Ledger {
             "WITH page AS (SELECT key AS position, value AS key, substr(?3, key * 16 + 1, 16) AS fingerprint \
                            FROM json_each(?2)) \
              SELECT page.position, link.key IS NOT NULL, link.fingerprint IS page.fingerprint, \
-                    outbox.fingerprint = page.fingerprint AND NOT (outbox.refused AND outbox.draft IS NOT NULL), \
+                    outbox.fingerprint = page.fingerprint, \
                     intent.key IS NOT NULL \
              FROM page \
              LEFT JOIN link ON link.job_id = ?1 AND link.key = page.key \

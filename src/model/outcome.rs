@@ -131,6 +131,10 @@ pub enum RunResult {
 }
 
 impl RunResult {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Done, Self::Attention, Self::Failed, Self::Held, Self::Denied, Self::Refused, Self::Interrupted];
+
     /// The word in the ledger.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -143,6 +147,12 @@ impl RunResult {
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
         }
+    }
+
+    /// Reads the word in the ledger.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.as_str() == text)
     }
 }
 
@@ -240,6 +250,33 @@ impl Counters {
         *counter += 1;
     }
 
+    /// The counters that `count` gives by name.
+    #[must_use]
+    pub fn of(count: impl Fn(&str) -> u64) -> Self {
+        Self {
+            read: count("read"),
+            unchanged: count("unchanged"),
+            filtered: count("filtered"),
+            queued: count("queued"),
+            staged: count("staged"),
+            refused: count("refused"),
+            taken: count("taken"),
+            created: count("created"),
+            adopted: count("adopted"),
+            updated: count("updated"),
+            equal: count("equal"),
+            closed: count("closed"),
+            deleted: count("deleted"),
+            blocked: count("blocked"),
+            waiting: count("waiting"),
+            pending: count("pending"),
+            held: count("held"),
+            locked: count("locked"),
+            conflict: count("conflict"),
+            quarantined: count("quarantined"),
+        }
+    }
+
     /// Every counter with its name, in the order in which it is shown and stored.
     #[must_use]
     pub fn named(&self) -> [(&'static str, u64); 20] {
@@ -286,11 +323,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_reads_back() {
+    fn every_state_and_result_reads_back() {
         for state in RecordState::ALL {
             assert_eq!(RecordState::parse(state.as_str()), Some(state));
         }
         assert_eq!(RecordState::parse("synced"), None);
+        for result in RunResult::ALL {
+            assert_eq!(RunResult::parse(result.as_str()), Some(result));
+        }
+        assert_eq!(RunResult::parse("running"), None);
+    }
+
+    #[test]
+    fn counters_read_back_by_name() {
+        let lengths = Counters::of(|name| name.len() as u64);
+        assert!(lengths.named().iter().all(|(name, count)| name.len() as u64 == *count));
     }
 
     #[test]

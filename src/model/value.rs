@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
+/// Lists and objects within each other, at most. What nests deeper is an attack or a defect, and would exhaust the stack.
+const DEEPEST: usize = 128;
+
 /// A JSON value whose numbers are exact.
 #[derive(Debug, Clone)]
 pub enum Value {
@@ -36,25 +39,36 @@ pub struct ValueError(String);
 
 impl Value {
     /// Reads one JSON text. Numbers keep every digit.
+    ///
+    /// # Errors
+    /// Also when it nests more than 128 levels deep.
     pub fn parse(json: &str) -> Result<Self, ValueError> {
         let raw: &RawValue = serde_json::from_str(json).map_err(|error| ValueError(error.to_string()))?;
-        Self::from_raw(raw.get())
+        Self::from_raw(raw.get(), 0)
     }
 
-    /// `raw` is one JSON value that has been validated already, without surrounding white space.
-    fn from_raw(raw: &str) -> Result<Self, ValueError> {
+    /// `raw` is one JSON value that has been validated already, without surrounding white space, and stands `depth`
+    /// levels deep.
+    fn from_raw(raw: &str, depth: usize) -> Result<Self, ValueError> {
         let fail = |error: serde_json::Error| ValueError(error.to_string());
+        if depth > DEEPEST {
+            return Err(ValueError(format!("more than {DEEPEST} levels deep")));
+        }
         match raw.as_bytes().first() {
             Some(b'"') => Ok(Self::Str(serde_json::from_str(raw).map_err(fail)?)),
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(fail)?;
-                items.into_iter().map(|item| Self::from_raw(item.get())).collect::<Result<_, _>>().map(Self::List)
+                items
+                    .into_iter()
+                    .map(|item| Self::from_raw(item.get(), depth + 1))
+                    .collect::<Result<_, _>>()
+                    .map(Self::List)
             }
             Some(b'{') => {
                 let Members(members) = serde_json::from_str(raw).map_err(fail)?;
                 members
                     .into_iter()
-                    .map(|(name, item)| Ok((name, Self::from_raw(item.get())?)))
+                    .map(|(name, item)| Ok((name, Self::from_raw(item.get(), depth + 1)?)))
                     .collect::<Result<_, _>>()
                     .map(Self::Map)
             }
@@ -250,6 +264,15 @@ mod tests {
         let text = r#"{"b":1,"a":[true,null,"x\"y"],"c":{}}"#;
         assert_eq!(Value::parse(text).unwrap().to_json(), text);
         assert!(Value::parse("{\"a\":}").is_err());
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_refused() {
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(Value::parse(&nested(128)).unwrap().to_json(), nested(128));
+        let error = Value::parse(&nested(129)).unwrap_err();
+        assert_eq!(error.to_string(), "not valid JSON: more than 128 levels deep");
+        assert!(Value::parse(&nested(100_000)).is_err());
     }
 
     proptest! {

@@ -2,9 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::error::SyncError;
 use super::spec::{JobSpec, Target};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RunId};
 use crate::model::{Counters, OnDelete, Progress, RunResult};
 
 /// One pass about to be made.
@@ -30,6 +29,8 @@ pub struct Pass<'a> {
 pub struct Report {
     /// The job.
     pub job: String,
+    /// The run in the ledger.
+    pub run: RunId,
     /// Whether everything was read.
     pub full: bool,
     /// How it ended.
@@ -49,5 +50,5 @@ pub struct Report {
     /// HTTP requests to BC.
     pub requests: u64,
     /// Why it did not do all it was to do.
-    pub error: Option<SyncError>,
+    pub message: Option<String>,
 }

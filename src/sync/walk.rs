@@ -14,15 +14,10 @@ impl Pass<'_> {
     pub(super) async fn walk(&self, job: JobId, entity: &str, reading: &mut Reading) -> Result<(), SyncError> {
         let links = self.ledger.open_links(job).await?;
         let query = Query { company: &self.target.company, entity: &self.job.entity, select: &["id"], expand: None };
-        let mut found = 0;
-        let mut next = None;
-        loop {
-            let (ids, link) = self.target.outlet.reader.ids(query, next).await?;
+        let reader = &self.target.outlet.reader;
+        let (mut walk, mut found) = (reader.walk(query), 0);
+        while let Some(ids) = reader.ids(&mut walk).await? {
             found += self.ledger.linked_among(self.target.id, entity, job, &ids).await?;
-            next = link;
-            if next.is_none() {
-                break;
-            }
         }
         let vanished = links.saturating_sub(found);
         reading.vanished = Some(vanished);

@@ -1,9 +1,9 @@
 //! Source and Business Central change the same row: who wins, and what is told of it.
 
-use bcsync::simulator::{Deed, FaultKind};
+use bcsync::simulator::{Deed, Fault, FaultKind};
 use serde_json::{Map, Value, json};
 
-use crate::bed::{TestBed, bed};
+use crate::bed::{TestBed, bed, writes};
 
 /// What the history tells of conflicts, as property, value in Business Central and value in the source.
 async fn told(bed: &TestBed) -> Vec<String> {
@@ -296,6 +296,74 @@ async fn a_person_decides_about_lines_for_business_central() {
         bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 3").await;
         bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
         assert_eq!(bed.told_lines(1), ["10000 50 Line 1", "30000 8 Line 3"]);
+    })
+    .await;
+}
+
+/// A person changes the e-mail of customer 1 and the text of a line of order 1; the source changes something else of both.
+async fn edited_beside_other_changes(bed: &mut TestBed) {
+    bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
+    bed.accounts(1..=2).await;
+    bed.orders([1], 2).await;
+    bed.run().await.exits(0);
+    bed.edit("customers", &bed.customer("C1"), &json!({ "email": "person@c1.example" }));
+    bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "description": "As agreed" }));
+    bed.crm("UPDATE account SET name = 'Renamed' WHERE id = 1; UPDATE order_line SET qty = 7 WHERE line_no = 2").await;
+}
+
+#[tokio::test]
+async fn what_a_person_changed_stays_theirs_after_other_writes_to_the_row() {
+    bed(async |bed| {
+        edited_beside_other_changes(bed).await;
+        bed.run()
+            .await
+            .exits(0)
+            .did("customers", "1 unchanged, 1 staged, 1 updated")
+            .did("orders", "1 staged, 1 updated");
+        bed.crm(
+            "UPDATE account SET email = 'crm@c1.example' WHERE id = 1;
+             UPDATE order_line SET text = 'From the CRM' WHERE line_no = 1",
+        )
+        .await;
+        bed.run()
+            .await
+            .exits(1)
+            .did("customers", "1 unchanged, 1 staged, 1 conflict")
+            .did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+        assert_eq!(bed.told_lines(1), ["10000 2 As agreed", "20000 7 Line 2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_person_changed_before_a_lost_answer_was_found_stays_theirs() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
+        bed.accounts([1]).await;
+        bed.strike("POST", "customers", FaultKind::Drop { committed: true, after_operations: 0 });
+        // The look before the create is answered, the one after it is not.
+        let refused = FaultKind::Status { status: 504, retry_after: None, committed: false };
+        bed.simulator.inject(Fault { every: Some(2), ..Fault::once(refused, writes("GET", "customers")) });
+        bed.run().await.exits(3);
+        assert_eq!(bed.ledger("SELECT key FROM intent").await, ["1"]);
+        bed.edit("customers", &bed.customer("C1"), &json!({ "email": "person@c1.example" }));
+        bed.run().await.exits(0).did("customers", "1 queued, 1 created");
+        bed.crm("UPDATE account SET email = 'crm@c1.example' WHERE id = 1").await;
+        bed.run().await.exits(1).did("customers", "1 staged, 1 conflict");
+        assert_eq!(bed.customer("C1")["email"], "person@c1.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_made_anew_keeps_what_a_person_entered() {
+    bed(async |bed| {
+        edited_beside_other_changes(bed).await;
+        bed.crm("UPDATE sales_order SET account_id = 2").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 2 As agreed", "20000 7 Line 2"]);
+        assert_eq!(bed.order(1)["customerNumber"], "C2");
     })
     .await;
 }

@@ -230,7 +230,8 @@ async fn of_two_records_with_one_number_the_second_names_the_first() {
         bed.run().await.exits(1).did("customers", "1 staged, 1 refused, 1 created");
         assert_eq!(
             bed.reason("customers", "2").await,
-            "quarantined: record 1 of job customers already has the same value of `match_on`; one row cannot be both"
+            "quarantined: record 1 of job customers already has the same value of `match_on`; one row cannot be both. It \
+             is sent as soon as that value is free; two records that swap their values need a third one in between"
         );
         assert_eq!(bed.customer("SO-1")["displayName"], "Customer 1");
         bed.crm("UPDATE account SET no = 'SO-2' WHERE id = 2").await;
@@ -341,6 +342,49 @@ async fn a_job_that_only_updates_waits_for_the_row_and_one_that_only_creates_lea
         let pass = bed.run().await.exits(0);
         assert_eq!(bed.simulator.stats().writes(), 0, "{}", pass.details());
         assert_eq!(bed.customer("C1")["displayName"], "Customer 1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_number_goes_to_the_next_record_that_wants_it_as_soon_as_it_is_free() {
+    bed(async |bed| {
+        bed.configure("rename = false", "rename = true");
+        bed.accounts([1, 2]).await;
+        bed.run().await.exits(0);
+        // 2 takes the number that 1 gives up, and is read first.
+        bed.crm("UPDATE account SET id = 0, no = 'C1' WHERE id = 2").await;
+        bed.crm("UPDATE account SET no = 'C3' WHERE id = 1").await;
+        bed.run().await.exits(1);
+        bed.run().await;
+        assert_eq!(bed.customer("C3")["displayName"], "Customer 1");
+        assert_eq!(bed.customer("C1")["displayName"], "Customer 2");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_records_that_swap_their_numbers_need_a_third_one_in_between() {
+    bed(async |bed| {
+        bed.configure("rename = false", "rename = true");
+        bed.accounts([1, 2]).await;
+        bed.run().await.exits(0);
+        bed.crm("UPDATE account SET no = 'C' || (3 - id)").await;
+        bed.run().await.exits(1).did("customers", "2 refused");
+        for (key, other) in [("1", "2"), ("2", "1")] {
+            let reason = bed.reason("customers", key).await;
+            assert!(reason.contains(&format!("record {other} of job customers already has")), "{reason}");
+            assert!(reason.contains("two records that swap their values need a third one in between"), "{reason}");
+        }
+        assert_eq!(bed.simulator.stats().set("customers").updates, 0);
+
+        bed.crm("UPDATE account SET no = 'C3' WHERE id = 1").await;
+        bed.run().await.exits(1).did("customers", "1 queued, 1 staged, 1 updated");
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 queued, 1 updated");
+        bed.crm("UPDATE account SET no = 'C2' WHERE id = 1").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["displayName"], "Customer 2");
+        assert_eq!(bed.customer("C2")["displayName"], "Customer 1");
     })
     .await;
 }

@@ -32,6 +32,32 @@ async fn connect(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 
+#[tokio::test]
+async fn a_ledger_whose_process_died_while_closing_it_is_opened() {
+    bed(async |bed| {
+        something_to_send(bed).await;
+        let path = bed.folder().join("ledger.db");
+        let journal = bed.folder().join("ledger.db-journal");
+        // What is on the disk in the middle of a transaction is what a process leaves that dies there. It has to be more
+        // than fits into memory, or nothing would be there yet.
+        let mut connection = connect(&path).await;
+        let much = "WITH RECURSIVE row(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM row WHERE n < 500) \
+                    INSERT INTO junk SELECT hex(randomblob(1000)) FROM row";
+        for sql in ["PRAGMA cache_size = 1", "BEGIN", "CREATE TABLE junk (text)", much] {
+            connection.execute(sql).await.unwrap();
+        }
+        let left = [&path, &journal].map(|path| fs::read(path).unwrap());
+        connection.execute("ROLLBACK").await.unwrap();
+        connection.close().await.unwrap();
+        for (path, left) in [&path, &journal].into_iter().zip(left) {
+            fs::write(path, left).unwrap();
+        }
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.ledger("SELECT name FROM sqlite_schema WHERE name = 'junk'").await, [""; 0]);
+    })
+    .await;
+}
+
 async fn change(path: &Path, sql: &str) {
     let mut connection = connect(path).await;
     connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();

@@ -1,9 +1,9 @@
 //! Orders: a document and its lines as one unit, and what people do to them in Business Central.
 
-use bcsync::simulator::Deed;
+use bcsync::simulator::{Deed, Fault, FaultKind};
 use serde_json::json;
 
-use crate::bed::{TestBed, bed};
+use crate::bed::{TestBed, bed, writes};
 
 /// One customer with one order of three lines, in Business Central.
 async fn one_order(bed: &mut TestBed) {
@@ -336,7 +336,11 @@ async fn a_posted_order_is_closed() {
         bed.run().await.exits(0).did("orders", "1 unchanged");
         bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
         bed.run().await.exits(0).did("orders", "1 staged, 1 closed");
-        assert_eq!(bed.ledger_value("SELECT state FROM links WHERE job = 'orders'").await, "closed");
+        let invoice = bed.rows("salesInvoices")[0]["number"].as_str().unwrap().to_owned();
+        let link = "SELECT state, posted_as FROM links WHERE job = 'orders'";
+        assert_eq!(bed.ledger_value(link).await, format!("closed|{invoice}"));
+        let reason = bed.ledger_value("SELECT reason FROM change WHERE outcome = 'closed'").await;
+        assert_eq!(reason, format!("Business Central has posted it as invoice {invoice}"));
         // It stays closed, whatever the source says later.
         bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 1").await;
         bed.run().await.exits(0).did("orders", "1 staged, 1 closed");
@@ -361,13 +365,76 @@ async fn an_order_that_was_posted_before_it_was_linked_is_closed() {
 }
 
 #[tokio::test]
-async fn an_order_that_was_deleted_is_closed_and_not_made_again() {
+async fn an_order_that_was_deleted_is_closed_with_a_mark_and_not_made_again() {
     bed(async |bed| {
         one_order(bed).await;
         bed.person("salesOrders", &bed.order(1), Deed::Delete);
         bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
         bed.run().await.exits(0).did("orders", "1 staged, 1 closed");
         assert_eq!(bed.rows("salesOrders").len(), 0);
+        assert_eq!(bed.ledger_value("SELECT state FROM links WHERE job = 'orders'").await, "unexplained");
+        assert_eq!(bed.ledger_value("SELECT unexplained FROM job_status WHERE job = 'orders'").await, "1");
+        let reason = bed.ledger_value("SELECT reason FROM change WHERE outcome = 'closed'").await;
+        assert!(reason.starts_with("Business Central has neither this document nor an invoice of it"), "{reason}");
+
+        // By policy it is made again, with all its lines, once the source changes.
+        bed.configure("on_conflict = \"hold\"", "on_conflict = \"hold\"\non_missing = \"recreate\"");
+        bed.run().await.exits(0).did("orders", "1 staged, 1 created");
+        assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 3 Line 2", "30000 1 Line 3"]);
+        assert_eq!(bed.ledger_value("SELECT unexplained FROM job_status WHERE job = 'orders'").await, "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_posted_order_is_never_made_again_whatever_its_invoice_says_by_now() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"hold\"", "on_conflict = \"hold\"\non_missing = \"recreate\"");
+        one_order(bed).await;
+        // A person gives the order another reference, which goes to the invoice.
+        bed.edit("salesOrders", &bed.order(1), &json!({ "externalDocumentNumber": "BY-HAND" }));
+        let order = bed.row("salesOrders", "externalDocumentNumber", "BY-HAND");
+        bed.person("salesOrders", &order, Deed::Post);
+        bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 closed");
+        assert_eq!((bed.rows("salesOrders").len(), bed.rows("salesInvoices").len()), (0, 1));
+        assert_eq!(bed.simulator.stats().writes(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_shipped_in_part_is_closed() {
+    bed(async |bed| {
+        one_order(bed).await;
+        for line in &bed.lines(1)[1..] {
+            bed.edit("salesOrderLines", line, &json!({ "shipQuantity": 0, "invoiceQuantity": 0 }));
+        }
+        bed.person("salesOrders", &bed.order(1), Deed::Post);
+        assert_eq!((bed.rows("salesOrders").len(), bed.rows("salesInvoices").len()), (1, 1));
+        bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 2").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 closed");
+        let reason = bed.ledger_value("SELECT reason FROM change WHERE outcome = 'closed'").await;
+        assert!(reason.starts_with("Business Central has shipped or invoiced a part of it"), "{reason}");
+        assert_eq!(bed.told_lines(1), LINES);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_below_what_is_shipped_closes_an_order_that_was_reopened() {
+    bed(async |bed| {
+        one_order(bed).await;
+        for line in &bed.lines(1)[1..] {
+            bed.edit("salesOrderLines", line, &json!({ "shipQuantity": 0, "invoiceQuantity": 0 }));
+        }
+        bed.person("salesOrders", &bed.order(1), Deed::Post);
+        bed.person("salesOrders", &bed.order(1), Deed::Reopen);
+        bed.crm("UPDATE order_line SET qty = '4' WHERE line_no = 2").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        bed.crm("UPDATE order_line SET qty = '1' WHERE line_no = 1").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 closed");
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 4 Line 2", "30000 1 Line 3"]);
     })
     .await;
 }
@@ -449,6 +516,64 @@ async fn an_order_that_somebody_else_made_is_not_taken() {
         bed.run().await.exits(1).did("orders", "1 staged, 1 quarantined");
         assert!(bed.reason("orders", "1").await.contains("`adopt` is \"never\""));
         assert_eq!(bed.rows("salesOrders").len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_adopted_gets_what_it_lacks_and_keeps_the_lines_of_others() {
+    bed(async |bed| {
+        bed.configure("adopt = \"never\"", "adopt = \"update\"");
+        bed.configure("check_total", "# check_total");
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        let lines = json!([
+            { "lineType": "Item", "lineObjectNumber": "ITEM-5", "quantity": 5 },
+            { "lineType": "Item", "lineObjectNumber": "ITEM-2", "quantity": 2 },
+        ]);
+        bed.load(
+            "salesOrders",
+            &json!([{ "customerNumber": "C1", "externalDocumentNumber": "WEB-1", "salesOrderLines": lines }]),
+        );
+        bed.edit("salesOrderLines", &bed.lines(1)[1], &json!({ "description": "Line 1", "unitPrice": 2.25 }));
+        bed.orders([1], 3).await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("orders", "1 staged, 1 adopted");
+        assert_eq!(bed.told_lines(1), ["10000 5 Item", "20000 2 Line 1", "30000 3 Line 2", "40000 1 Line 3"]);
+        assert_eq!(bed.order(1)["orderDate"], "2026-02-03");
+        assert_eq!(bed.sent("salesOrderLines"), (2, 0, 0, 0));
+        // From now on its lines are told apart.
+        bed.crm("UPDATE order_line SET qty = '9' WHERE line_no = 1; DELETE FROM order_line WHERE line_no = 2").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 5 Item", "20000 9 Line 1", "40000 1 Line 3"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_whose_adoption_is_refused_is_quarantined_with_the_reason() {
+    bed(async |bed| {
+        bed.configure("adopt = \"never\"", "adopt = \"update\"");
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.load("salesOrders", &json!([{ "customerNumber": "C1", "externalDocumentNumber": "WEB-1" }]));
+        bed.orders([1], 1).await;
+        let kind = FaultKind::Refuse {
+            status: 400,
+            code: "Application_DialogException".to_owned(),
+            message: "Not this line".to_owned(),
+        };
+        bed.simulator.inject(Fault {
+            every: Some(1),
+            times: None,
+            ..Fault::once(kind, writes("POST", "salesOrderLines"))
+        });
+        bed.run().await.exits(1).did("orders", "1 staged, 1 quarantined");
+        assert_eq!(bed.reason("orders", "1").await, "quarantined: Business Central answered: Not this line");
+        bed.simulator.clear_faults();
+        bed.output(&["retry", "orders"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 adopted");
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1"]);
     })
     .await;
 }

@@ -233,6 +233,78 @@ async fn a_customer_that_arrives_late_is_ours_whatever_adopt_says() {
     .await;
 }
 
+/// Rows that somebody else made are not taken.
+fn adopt_nothing(bed: &mut TestBed) {
+    bed.configure("adopt = \"update\"", "adopt = \"never\"");
+    bed.configure("match_on = \"externalDocumentNumber\"\nadopt = \"never\"", "match_on = \"externalDocumentNumber\"");
+}
+
+#[tokio::test]
+async fn a_customer_that_arrives_late_is_ours_also_when_the_source_has_gone_on() {
+    bed(async |bed| {
+        adopt_nothing(bed);
+        bed.accounts([1]).await;
+        bed.strike("POST", "customers", late(2_500));
+        // The first look-up finds nothing, and what became of the request cannot be found out in this pass.
+        let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
+        bed.simulator.inject(Fault {
+            every: Some(2),
+            times: Some(20),
+            ..Fault::once(failed, writes("GET", "customers"))
+        });
+        bed.configure("[retry]", "[retry]\nattempts = 1");
+        bed.run().await;
+        bed.configure("attempts = 1", "");
+        bed.simulator.clear_faults();
+        email(bed, "b@c1.example").await;
+        // The lost request takes effect while the next one is on its way.
+        bed.strike("POST", "customers", FaultKind::Latency { ms: 3_000 });
+        bed.run().await.exits(0);
+        bed.simulator.settled().await;
+        bed.run().await.exits(0);
+        assert_eq!(bed.customer("C1")["email"], "b@c1.example");
+        assert_eq!(bed.ledger_value("SELECT number FROM links").await, "C1");
+    })
+    .await;
+}
+
+/// A create is lost without having been done, and a person makes a customer with its number meanwhile.
+async fn a_person_was_faster(bed: &mut TestBed) {
+    bed.accounts([1]).await;
+    bed.strike("POST", "customers", DROPPED);
+    let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
+    bed.simulator.inject(Fault { every: Some(2), times: Some(20), ..Fault::once(failed, writes("GET", "customers")) });
+    bed.configure("[retry]", "[retry]\nattempts = 1");
+    bed.run().await.exits(3);
+    bed.configure("attempts = 1", "");
+    bed.simulator.clear_faults();
+    assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["create"]);
+    bed.load("customers", &json!([{ "number": "C1", "displayName": "By a person" }]));
+}
+
+#[tokio::test]
+async fn a_row_that_a_person_made_meanwhile_is_not_taken_for_ours() {
+    bed(async |bed| {
+        adopt_nothing(bed);
+        a_person_was_faster(bed).await;
+        bed.run().await.exits(1).did("customers", "1 queued, 1 quarantined");
+        assert!(bed.reason("customers", "1").await.contains("`adopt` is \"never\""));
+        assert_eq!(bed.customer("C1")["displayName"], "By a person");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_person_made_meanwhile_is_adopted_by_policy() {
+    bed(async |bed| {
+        a_person_was_faster(bed).await;
+        bed.run().await.exits(0).did("customers", "1 queued, 1 adopted");
+        assert_eq!(bed.customer("C1")["displayName"], "Customer 1");
+        assert_eq!(bed.customer("C1")["email"], "office@c1.example");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn orders_whose_answers_are_lost_are_there_once() {
     bed(async |bed| {

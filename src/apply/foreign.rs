@@ -1,0 +1,98 @@
+//! Properties of ours that somebody else has changed in BC.
+//!
+//! The answer to a write tells what became of the properties that it sent. One that somebody changed before, and that the
+//! write left alone, is in it too, with their value. Were that taken for ours, the next change in the source would
+//! overwrite it without asking. So such a property has no entry in what BC "answered": nobody knows what it holds, and
+//! before it is sent again the row is read and `on_conflict` decides.
+
+use std::collections::HashSet;
+
+use super::compare;
+use super::job::ApplyJob;
+use crate::bc::Row;
+use crate::model::{LinkedLine, Snapshot, Value, Values};
+
+/// Names of properties, those of lines as `lines[KEY].NAME`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Foreign(HashSet<String>);
+
+impl Foreign {
+    /// What is known to be somebody else's without looking.
+    pub(super) fn known(last: &Snapshot) -> Self {
+        let header = last.sent.iter().filter(|(name, _)| is_foreign(last, name));
+        Self(header.map(|(name, _)| name.clone()).collect())
+    }
+
+    /// What `row` holds otherwise than we left it (`last`), as far as nothing is decided about it now: of a property for
+    /// which `now` says something new, it is known whether that is sent or not.
+    pub(super) fn found(job: &ApplyJob, last: &Snapshot, now: &Snapshot, row: &Row) -> Self {
+        let mut names = HashSet::new();
+        for (name, sent) in &last.sent {
+            let ours = [Some(sent), last.answered(name)];
+            if now.sent(name) == Some(sent) && differs(row.get(name), ours, |value, held| job.same(name, value, held)) {
+                names.insert(name.clone());
+            }
+        }
+        let rows = compare::document_lines(job, row);
+        for line in &last.lines {
+            let Some(row) = compare::find_line(job, line, &rows) else { continue };
+            let Some(now) = now.lines.iter().find(|known| known.key == line.key) else { continue };
+            for (name, sent) in &line.sent {
+                let ours = [Some(sent), value_of(&line.answered, name)];
+                let same = |value: &Value, held: Option<&Value>| job.same_in_line(name, value, held);
+                if value_of(&now.sent, name) == Some(sent) && differs(row.get(name), ours, same) {
+                    names.insert(in_line(&line.key, name));
+                }
+            }
+        }
+        Self(names)
+    }
+
+    /// What nobody knows the origin of in a row that was read back: neither as the lost request was to make it nor, as
+    /// far as that is known, as it was before.
+    pub(super) fn unexplained(job: &ApplyJob, noted: &Snapshot, row: &Row) -> Self {
+        Self::found(job, noted, noted, row)
+    }
+
+    /// Takes these properties out of what BC answered.
+    pub(super) fn leave_out_of(&self, snapshot: &mut Snapshot) {
+        snapshot.answered.retain(|(name, _)| !self.0.contains(name));
+        for line in &mut snapshot.lines {
+            let LinkedLine { key, answered, .. } = line;
+            answered.retain(|(name, _)| !self.0.contains(&in_line(key, name)));
+        }
+    }
+
+    /// Lines that BC made anew keep what somebody entered in them: as far as we are concerned, what `before` says was
+    /// sent is still what we want.
+    pub(super) fn leave_in(&self, anew: &mut [LinkedLine], before: &[LinkedLine]) {
+        for line in anew {
+            let Some(before) = before.iter().find(|known| known.key == line.key) else { continue };
+            for (name, sent) in &mut line.sent {
+                if let Some(before) =
+                    value_of(&before.sent, name).filter(|_| self.0.contains(&in_line(&line.key, name)))
+                {
+                    *sent = before.clone();
+                }
+            }
+        }
+    }
+}
+
+/// Whether the property was sent and is not ours any more.
+pub(super) fn is_foreign(last: &Snapshot, name: &str) -> bool {
+    last.sent(name).is_some() && last.answered(name).is_none()
+}
+
+/// What BC does not show cannot be told to be somebody else's.
+fn differs(held: Option<&Value>, ours: [Option<&Value>; 2], same: impl Fn(&Value, Option<&Value>) -> bool) -> bool {
+    held.is_some() && !ours.into_iter().flatten().any(|value| same(value, held))
+}
+
+fn value_of<'v>(values: &'v Values, name: &str) -> Option<&'v Value> {
+    values.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+}
+
+fn in_line(key: &str, name: &str) -> String {
+    format!("lines[{key}].{name}")
+}

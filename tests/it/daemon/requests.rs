@@ -1,0 +1,113 @@
+//! What other processes ask of the daemon.
+
+use super::{Running, until_ledger};
+use crate::bed::{bed, pass_of};
+
+#[tokio::test]
+async fn run_lets_the_daemon_make_the_passes_and_tells_what_they_did() {
+    bed(async |bed| {
+        bed.accounts(1..=3).await;
+        bed.orders(1..=2, 1).await;
+        let daemon = Running::start(bed).ready().await;
+        let pass = bed.run().await.exits(0).did("customers", "3 staged, 3 created");
+        assert_eq!(pass.counters("orders"), "2 staged, 2 created");
+        assert_eq!(bed.ledger_value("SELECT group_concat(DISTINCT cause) FROM run").await, "request");
+        bed.run_with(&["--full", "customers"]).await.exits(0).did("customers", "3 unchanged");
+        assert_eq!(bed.ledger_value("SELECT mode FROM run ORDER BY run_id DESC LIMIT 1").await, "full");
+
+        bed.crm("UPDATE account SET name = '' WHERE id = 1; UPDATE account SET no = 'C2' WHERE id = 3").await;
+        let pass = bed.run_with(&["customers"]).await.exits(1);
+        assert!(pass.jobs["customers"]["failed"].as_u64() > Some(0), "{}", pass.details());
+        bed.crm("UPDATE account SET name = 'Customer 1' WHERE id = 1; UPDATE account SET no = 'C3' WHERE id = 3").await;
+        bed.run().await.exits(0);
+        daemon.stops().await;
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE finished_at IS NULL").await, "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_during_a_pass_is_done_once_afterwards() {
+    bed(async |bed| {
+        bed.accounts(1..=20).await;
+        bed.configure("batch_size = 100", "batch_size = 1\nconcurrency = 1");
+        bed.simulator.configure(|settings| settings.request_ms = 100);
+        let daemon = Running::start(bed).ready().await;
+        let ask = || bed.command(&["run", "--json", "customers"]).spawn().unwrap();
+        let first = ask();
+        until_ledger(bed, "SELECT count(*) > 0 FROM links", "1").await;
+        let others = [ask(), ask()];
+        until_ledger(bed, "SELECT count(*) FROM requests WHERE taken_at IS NOT NULL", "3").await;
+        bed.simulator.configure(|settings| settings.request_ms = 0);
+        let mut told = Vec::new();
+        for child in [first].into_iter().chain(others) {
+            let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+            told.push(pass_of(&output).exits(0).counters("customers"));
+        }
+        assert_eq!(told, ["20 staged, 20 created", "20 unchanged", "20 unchanged"]);
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM run").await, "2");
+        daemon.stops().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_daemon_does_not_know_is_refused() {
+    bed(async |bed| {
+        bed.configure("[jobs.orders]\n", "[jobs.orders]\nenabled = false\n");
+        let daemon = Running::start(bed).ready().await;
+        bed.configure("[jobs.orders]\nenabled = false\n", "[jobs.orders]\n");
+        let pass = bed.run_with(&["orders"]).await.exits(78);
+        assert!(pass.message("orders").contains("has to be reloaded"), "{}", pass.details());
+        daemon.stops().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_takes_up_is_withdrawn() {
+    bed(async |bed| {
+        let daemon = Running::start(bed).ready().await;
+        daemon.signal("STOP");
+        let output = bed.bcsync(&["run"]).await;
+        assert_eq!(output.status.code(), Some(75));
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests").await, "0");
+        daemon.signal("CONT");
+        daemon.stops().await;
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM run").await, "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_asked_a_daemon_that_dies_is_told() {
+    bed(async |bed| {
+        bed.accounts(1..=20).await;
+        bed.configure("batch_size = 100", "batch_size = 1\nconcurrency = 1");
+        bed.simulator.configure(|settings| settings.request_ms = 100);
+        let daemon = Running::start(bed).ready().await;
+        let asking = bed.command(&["run", "customers"]).spawn().unwrap();
+        until_ledger(bed, "SELECT count(*) > 0 FROM links", "1").await;
+        daemon.signal("KILL");
+        daemon.ends().await;
+        let output = tokio::task::spawn_blocking(|| asking.wait_with_output()).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("ended before it was done"));
+        bed.simulator.configure(|settings| settings.request_ms = 0);
+        bed.run().await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_daemon_is_refused_and_the_first_goes_on() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        let daemon = Running::start(bed).ready().await;
+        let output = bed.bcsync(&["daemon"]).await;
+        assert_eq!(output.status.code(), Some(75));
+        bed.run().await.exits(0).did("customers", "1 staged, 1 created");
+        daemon.stops().await;
+    })
+    .await;
+}
