@@ -14,6 +14,7 @@ mod held;
 mod history;
 mod intent;
 mod leave;
+mod link_write;
 mod links;
 mod migrate;
 mod missing;
