@@ -251,7 +251,18 @@ FROM run JOIN job USING (job_id) ORDER BY run.run_id DESC;
 -- Records that a person must look at.
 CREATE VIEW failed_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, outbox.correlation_id,
-       outbox.attempts, outbox.retry_at, outbox.staged_at, outbox.changed_at, outbox.record
+       outbox.attempts, outbox.retry_at, outbox.staged_at, outbox.changed_at, outbox.record,
+       CASE  -- what happens next
+           WHEN outbox.state = 'conflict' AND outbox.seen_etag IS NULL
+               THEN 'nothing, until the source changes or `bcsync resolve ' || job.name || ' ' || outbox.key || ' --take bc`'
+           WHEN outbox.state = 'conflict'
+               THEN 'nothing, until the source changes or `bcsync resolve ' || job.name || ' ' || outbox.key || '`'
+           WHEN outbox.claim IS NOT NULL THEN 'sent as soon as the value of match_on is free'
+           WHEN outbox.refused THEN 'tried when record, mapping or configuration change'
+           WHEN outbox.waiting_since IS NOT NULL AND outbox.error IS NULL
+               THEN 'sent as soon as what it waits for is there; looked for in every run'
+           ELSE 'tried again in the first run after ' || outbox.retry_at || ', or after `bcsync retry ' || job.name || '`'
+       END AS next
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 
@@ -259,7 +270,13 @@ WHERE outbox.state IN ('quarantined', 'conflict') ORDER BY job.name, outbox.seq;
 CREATE VIEW pending_records AS
 SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code,
        outbox.retry_at, outbox.waiting_since, outbox.staged_at, outbox.changed_at,
-       (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since
+       (SELECT min(intent.sent_at) FROM intent WHERE intent.job_id = outbox.job_id AND intent.key = outbox.key) AS open_since,
+       CASE outbox.state  -- what happens next
+           WHEN 'waiting' THEN 'sent as soon as what it waits for is there; looked for in every run'
+           WHEN 'held' THEN 'nothing, until the brake lets it go or `bcsync approve ' || job.name || '`'
+           WHEN 'locked' THEN 'looked at again in the first run after ' || outbox.retry_at
+           ELSE 'sent, or found out about, in the next run'
+       END AS next
 FROM outbox JOIN job USING (job_id)
 WHERE outbox.state IN ('pending', 'waiting', 'held', 'locked') ORDER BY job.name, outbox.seq;
 

@@ -6,8 +6,10 @@ use super::compare;
 use super::error::ApplyError;
 use super::operation::{Prepared, What, Write, field_changes};
 use crate::bc::Row;
-use crate::ledger::SettledLink;
-use crate::model::{Adopt, LinkedLine, Outcome, RecordState, Snapshot, Value};
+use crate::diff;
+use crate::ledger::{Link, SettledLink};
+use crate::model::{Action, Adopt, LinkedLine, OrderChange, Outcome, RecordState, ResolvedLine, Snapshot, Value};
+use crate::schema::is_blank;
 
 impl Applier<'_> {
     /// A row that BC has and that no link knows: adopted by policy, unless it belongs to another record.
@@ -18,6 +20,9 @@ impl Applier<'_> {
                 RecordState::Quarantined,
                 format!("the row that matches is linked to record {key} of job {job}; one row cannot be both"),
             ));
+        }
+        if let Some(refusal) = &candidate.note.refusal {
+            return Ok(Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal))));
         }
         // An earlier attempt at creating it may have taken effect after all: then it is ours, whatever the policy.
         let attempted = &candidate.row.attempted;
@@ -37,7 +42,7 @@ impl Applier<'_> {
     pub(super) fn descends_from(&self, sent: &[(String, Value)], row: &Row) -> bool {
         let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
         let tells = |(name, value): &&(String, Value)| {
-            !self.job.match_on.contains(name) && !overwritten(name) && value.as_str() != Some("")
+            !self.job.match_on.contains(name) && !overwritten(name) && !is_blank(value)
         };
         let telling = sent.iter().filter(tells);
         let (holds, differs): (Vec<_>, Vec<_>) =
@@ -60,7 +65,10 @@ impl Applier<'_> {
                 ),
             );
         }
-        if !same_lines || (policy == Adopt::IfEqual && !changes.is_empty()) {
+        if !same_lines && policy == Adopt::Update {
+            return self.adopt_with_lines(candidate, row);
+        }
+        if policy == Adopt::IfEqual && !(same_lines && changes.is_empty()) {
             let differ = if same_lines { names() } else { "lines".to_owned() };
             return candidate.left(
                 RecordState::Quarantined,
@@ -83,15 +91,52 @@ impl Applier<'_> {
         Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
     }
 
+    /// Adopts a document whose lines are not those of the record: what it lacks is added. A line that holds what one of
+    /// ours is to hold counts as that one; all others are somebody's and stay as they are.
+    fn adopt_with_lines(&self, candidate: &Candidate, row: &Row) -> Prepared {
+        let mut held = compare::sorted_lines(&self.job, row);
+        let highest_sequence = held.last().map_or(0, compare::sequence);
+        let mut lines = Vec::new();
+        for line in candidate.resolved.lines.iter().flatten() {
+            let is_it = |held: &Row| {
+                line.properties.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))
+            };
+            if let Some(place) = held.iter().position(is_it) {
+                lines.push(Self::adopted_line(line, held.remove(place)));
+            }
+        }
+        let snapshot = Snapshot { lines, ..Snapshot::default() };
+        let OrderChange { header, lines } = match diff::update(&candidate.resolved, &snapshot, highest_sequence) {
+            Action::UpdateOrder(change) => change,
+            Action::Update(header) => OrderChange { header, lines: Vec::new() },
+            Action::None => OrderChange { header: Vec::new(), lines: Vec::new() },
+        };
+        let link = Link {
+            bc_id: row.id.clone(),
+            number: row.text(self.job.number_property()).to_owned(),
+            etag: row.etag.clone(),
+            closed: false,
+            unexplained: false,
+            draft: candidate.row.draft.fingerprint(),
+            match_value: candidate.row.match_value.clone(),
+            snapshot,
+        };
+        self.prepare_order(candidate, &link, row, OrderChange { header, lines })
+    }
+
     fn adopted_lines(&self, candidate: &Candidate, row: &Row) -> Vec<LinkedLine> {
         let held = compare::sorted_lines(&self.job, row);
-        let line = |(line, held): (&crate::model::ResolvedLine, Row)| LinkedLine {
+        let lines = candidate.resolved.lines.iter().flatten().zip(held);
+        lines.map(|(line, held)| Self::adopted_line(line, held)).collect()
+    }
+
+    fn adopted_line(line: &ResolvedLine, held: Row) -> LinkedLine {
+        LinkedLine {
             key: line.key.clone(),
             sequence: compare::sequence(&held),
             sent: line.properties.clone(),
             answered: compare::answered(&line.properties, &held),
             id: Some(held.id),
-        };
-        candidate.resolved.lines.iter().flatten().zip(held).map(line).collect()
+        }
     }
 }

@@ -103,6 +103,8 @@ pub(super) enum What {
         operations: Vec<Operation>,
         /// Whether more steps follow, so that the outbox row stays.
         partial: bool,
+        /// Whether the document becomes linked by this.
+        adopts: bool,
         /// When BC makes all lines anew by this: the sequences that they have before, in order.
         recreated: Vec<i64>,
     },
@@ -162,7 +164,7 @@ impl Write {
     pub(super) fn success(&self) -> Outcome {
         match &self.what {
             What::Create { .. } => Outcome::Created,
-            What::Update { adopts: true, .. } => Outcome::Adopted,
+            What::Update { adopts: true, .. } | What::Order { adopts: true, .. } => Outcome::Adopted,
             What::Update { .. } if self.snapshot.is_blocked() => Outcome::Blocked,
             What::Delete { .. } => Outcome::Deleted,
             What::Update { .. } | What::Order { .. } => Outcome::Updated,

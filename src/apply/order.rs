@@ -72,7 +72,8 @@ impl Applier<'_> {
             vec![Operation::patch(document.clone(), &row.etag, self.fence(&send, &resolved.properties, row))];
         operations.extend(lines);
         operations.push(Operation::read_back(format!("{document}?$expand={expand}")));
-        let what = What::Order { bc_id: row.id.clone(), etag: row.etag.clone(), operations, partial, recreated };
+        let (bc_id, etag, adopts) = (row.id.clone(), row.etag.clone(), candidate.link.is_none());
+        let what = What::Order { bc_id, etag, operations, partial, adopts, recreated };
         Prepared::Write(Box::new(Write { foreign, ..Write::new(outbox, what, snapshot, fields) }))
     }
 
@@ -88,7 +89,11 @@ impl Applier<'_> {
         let Candidate { row: outbox, note, .. } = candidate;
         let draft = outbox.draft.fingerprint();
         let update = self.link_update(row, snapshot, draft, outbox.match_value.clone(), &[], foreign);
-        let outcome = if fields.is_empty() && !note.stepped { Outcome::Equal } else { Outcome::Updated };
+        let outcome = match &candidate.link {
+            None => Outcome::Adopted,
+            Some(_) if fields.is_empty() && !note.stepped => Outcome::Equal,
+            Some(_) => Outcome::Updated,
+        };
         let settlement = Settlement::done(&outbox.key, outbox.fingerprint, outcome, SettledLink::Current(update));
         let reason = (!fields.is_empty()).then(|| candidate.kept());
         Prepared::Settled(Box::new(Settlement { reason, fields, ..settlement }))

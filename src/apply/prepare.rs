@@ -136,7 +136,7 @@ impl Applier<'_> {
     }
 
     /// The settlement of a document whose transaction BC refused, once its row was found untouched.
-    fn refused(&self, row: &OutboxRow, wanted: &Resolved, refusal: &BcError) -> Settlement {
+    pub(super) fn refused(&self, row: &OutboxRow, wanted: &Resolved, refusal: &BcError) -> Settlement {
         let reason = reason_of(refusal, wanted.values());
         let state = match refusal.class {
             ErrorClass::Locked => return self.locked(row, reason),

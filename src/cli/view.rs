@@ -61,17 +61,17 @@ fn json(cell: &Cell) -> serde_json::Value {
     }
 }
 
-/// Columns that are as long as a record, for programs and for `sqlite3`.
-const WIDE: [&str; 2] = ["record", "correlation_id"];
+/// Columns for programs and for `sqlite3`: as long as a record, or said in words by another one.
+const LEFT_OUT: [&str; 4] = ["record", "correlation_id", "staged_at", "retry_at"];
 
 /// Columns that hold sentences: behind all others, where they may be as long as they are.
-const SENTENCES: [&str; 3] = ["reason", "message", "last_message"];
+const SENTENCES: [&str; 4] = ["reason", "next", "message", "last_message"];
 
 /// The table as text; columns in which nothing stands but null or 0 are left out, so that it fits a screen.
 pub(super) fn draw(table: &Table) -> String {
     let says = |column: usize| table.rows.iter().any(|row| !matches!(row[column].text().as_ref(), "" | "0"));
     let name = |column: usize| table.columns[column].as_str();
-    let shown = (0..table.columns.len()).filter(|column| says(*column) && !WIDE.contains(&name(*column)));
+    let shown = (0..table.columns.len()).filter(|column| says(*column) && !LEFT_OUT.contains(&name(*column)));
     let (sentences, columns): (Vec<_>, Vec<_>) = shown.partition(|column| SENTENCES.contains(&name(*column)));
     let shown: Vec<_> = columns.into_iter().chain(sentences).collect();
     let mut drawn = Drawn::new();

@@ -1,9 +1,9 @@
 //! Orders: a document and its lines as one unit, and what people do to them in Business Central.
 
-use bcsync::simulator::Deed;
+use bcsync::simulator::{Deed, Fault, FaultKind};
 use serde_json::json;
 
-use crate::bed::{TestBed, bed};
+use crate::bed::{TestBed, bed, writes};
 
 /// One customer with one order of three lines, in Business Central.
 async fn one_order(bed: &mut TestBed) {
@@ -516,6 +516,64 @@ async fn an_order_that_somebody_else_made_is_not_taken() {
         bed.run().await.exits(1).did("orders", "1 staged, 1 quarantined");
         assert!(bed.reason("orders", "1").await.contains("`adopt` is \"never\""));
         assert_eq!(bed.rows("salesOrders").len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_adopted_gets_what_it_lacks_and_keeps_the_lines_of_others() {
+    bed(async |bed| {
+        bed.configure("adopt = \"never\"", "adopt = \"update\"");
+        bed.configure("check_total", "# check_total");
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        let lines = json!([
+            { "lineType": "Item", "lineObjectNumber": "ITEM-5", "quantity": 5 },
+            { "lineType": "Item", "lineObjectNumber": "ITEM-2", "quantity": 2 },
+        ]);
+        bed.load(
+            "salesOrders",
+            &json!([{ "customerNumber": "C1", "externalDocumentNumber": "WEB-1", "salesOrderLines": lines }]),
+        );
+        bed.edit("salesOrderLines", &bed.lines(1)[1], &json!({ "description": "Line 1", "unitPrice": 2.25 }));
+        bed.orders([1], 3).await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("orders", "1 staged, 1 adopted");
+        assert_eq!(bed.told_lines(1), ["10000 5 Item", "20000 2 Line 1", "30000 3 Line 2", "40000 1 Line 3"]);
+        assert_eq!(bed.order(1)["orderDate"], "2026-02-03");
+        assert_eq!(bed.sent("salesOrderLines"), (2, 0, 0, 0));
+        // From now on its lines are told apart.
+        bed.crm("UPDATE order_line SET qty = '9' WHERE line_no = 1; DELETE FROM order_line WHERE line_no = 2").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 5 Item", "20000 9 Line 1", "40000 1 Line 3"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_whose_adoption_is_refused_is_quarantined_with_the_reason() {
+    bed(async |bed| {
+        bed.configure("adopt = \"never\"", "adopt = \"update\"");
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.load("salesOrders", &json!([{ "customerNumber": "C1", "externalDocumentNumber": "WEB-1" }]));
+        bed.orders([1], 1).await;
+        let kind = FaultKind::Refuse {
+            status: 400,
+            code: "Application_DialogException".to_owned(),
+            message: "Not this line".to_owned(),
+        };
+        bed.simulator.inject(Fault {
+            every: Some(1),
+            times: None,
+            ..Fault::once(kind, writes("POST", "salesOrderLines"))
+        });
+        bed.run().await.exits(1).did("orders", "1 staged, 1 quarantined");
+        assert_eq!(bed.reason("orders", "1").await, "quarantined: Business Central answered: Not this line");
+        bed.simulator.clear_faults();
+        bed.output(&["retry", "orders"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 adopted");
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1"]);
     })
     .await;
 }

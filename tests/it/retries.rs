@@ -158,6 +158,36 @@ async fn a_row_in_the_way_that_a_person_removes_is_found_gone() {
 }
 
 #[tokio::test]
+async fn what_happens_next_is_told_of_every_record() {
+    bed(async |bed| {
+        bed.accounts([1, 2, 3]).await;
+        bed.orders([1, 2, 9], 1).await;
+        bed.run().await.exits(0);
+        bed.person("salesOrders", &bed.order(2), Deed::Release);
+        bed.edit("salesOrders", &bed.order(1), &json!({ "email": "person@c1.example" }));
+        bed.crm("UPDATE sales_order SET email = 'source@c1.example' WHERE id < 9").await;
+        bed.crm("UPDATE account SET country = 'nowhere at all' WHERE id = 1").await;
+        refuse_customers(bed, writes("PATCH", "customers"));
+        bed.crm("UPDATE account SET city = 'Bergen' WHERE id = 2; UPDATE account SET no = 'C1' WHERE id = 3").await;
+        bed.run().await.exits(1);
+        let next = |view: &str| format!("SELECT job || ' ' || key || ' ' || next FROM {view} ORDER BY job, key");
+        let failed = bed.ledger(&next("failed_records")).await;
+        assert_eq!(failed.len(), 4, "{failed:?}");
+        assert_eq!(failed[0], "customers 1 tried when record, mapping or configuration change");
+        assert!(failed[1].starts_with("customers 2 tried again in the first run after 2"), "{failed:?}");
+        assert!(failed[1].ends_with("Z, or after `bcsync retry customers`"), "{failed:?}");
+        assert_eq!(failed[2], "customers 3 tried when record, mapping or configuration change");
+        assert_eq!(failed[3], "orders 1 nothing, until the source changes or `bcsync resolve orders 1`");
+        let pending = bed.ledger(&next("pending_records")).await;
+        assert!(pending[0].starts_with("orders 2 looked at again in the first run after 2"), "{pending:?}");
+        assert_eq!(pending[1], "orders 9 sent as soon as what it waits for is there; looked for in every run");
+        let shown = told(bed, &["history", "--pending"]).await;
+        assert!(shown.contains("NEXT") && shown.contains("looked for in every run"), "{shown}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_retry_needs_a_ledger() {
     bed(async |bed| {
         let output = bed.bcsync(&["retry"]).await;
