@@ -76,14 +76,16 @@ const MATRIX: &[Row] = &[
         ("tests/it/tls.rs", &["an_authority_in_extra_ca_is_trusted_and_nobody_else"])] },
     Row { fault: "F18", what: "clocks that are set", open: "", tests: &[PROPERTY,
         ("src/bc/their_clock.rs", &["it_never_falls_behind_when_ours_is_set_or_sleeps"])] },
-    Row { fault: "F19", what: "a full disk", open: "not tried", tests: &[] },
+    Row { fault: "F19", what: "a full disk", open: "", tests: &[("tests/it/ledger_full.rs", &["nothing_is_sent_that_is_not_noted"])] },
     Row { fault: "F20", what: "a disk that fails", open: "not tried", tests: &[] },
     Row { fault: "F21", what: "a ledger that somebody else holds", open: "", tests: &[
         ("tests/it/ledger_opening.rs", &["a_lock_of_another_program_is_waited_for_and_told_when_it_stays"])] },
     Row { fault: "F22", what: "a damaged ledger", open: "", tests: &[
         ("tests/it/ledger_flips.rs", &["a_flipped_bit_is_told_or_does_no_harm"]),
         ("tests/it/ledger_opening.rs", &["a_part_of_a_ledger_is_refused_wherever_it_was_cut"])] },
-    Row { fault: "F23", what: "a ledger that is lost or old", open: "an old copy that is put back", tests: &[
+    Row { fault: "F23", what: "a ledger that is lost or old", open: "", tests: &[
+        ("tests/it/ledger_restored.rs", &["an_old_ledger_makes_nothing_a_second_time",
+            "a_lost_ledger_makes_nothing_a_second_time"]),
         ("tests/it/ledger_opening.rs", &["a_ledger_that_is_gone_or_empty_is_begun_anew_on_request_only"])] },
     Row { fault: "F24", what: "two processes", open: "", tests: &[
         ("tests/it/ledger_opening.rs", &["a_process_that_was_overtaken_writes_nothing_more"]),
