@@ -314,13 +314,14 @@ fn tolerate(result: Result<(), DaemonError>) -> Result<(), DaemonError> {
     }
 }
 
-/// Logs how a deed ended.
+/// Logs what there is to say about the end of a deed.
 fn tell(job: &str, end: &RequestEnd) {
+    let Some(message) = &end.message else { return };
     let result = end.result.as_str();
-    match (&end.message, end.result) {
-        (None, RunResult::Done) => info!(%job, result, "done"),
-        (None, _) => warn!(%job, result, "done"),
-        (Some(message), _) => error!(%job, result, "{message}"),
+    match end.result {
+        RunResult::Done => info!(%job, result, "{message}"),
+        RunResult::Attention | RunResult::Held | RunResult::Interrupted => warn!(%job, result, "{message}"),
+        RunResult::Failed | RunResult::Denied | RunResult::Refused => error!(%job, result, "{message}"),
     }
 }
 
