@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::budgets::Budgets;
 use super::check::{CheckFailed, check};
 use super::connect::Reached;
+use super::operate::answer;
 use super::pass::{JobFailure, PassOptions};
 use super::schedule::{pause, triggers};
 use super::{App, AppError};
@@ -160,10 +161,9 @@ struct Generation {
 
 impl Generation {
     async fn carry_out(&self, order: &Order) -> RequestEnd {
-        let end = |result, message| RequestEnd { result, message: Some(message), run: None };
         match &order.deed {
             Deed::Pass { full, cause } => self.pass(order, *full, cause).await,
-            Deed::Request(asked) => end(RunResult::Refused, format!("this version knows no request `{}`", asked.kind)),
+            Deed::Request(asked) => answer(&self.ledger, asked).await,
         }
     }
 

@@ -5,12 +5,12 @@ use std::process::Command;
 
 /// What `systemd-analyze` says about the services, offline. Where it is not installed, that is said and fails in CI.
 #[test]
-#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know what did not run")]
 fn services_expose_no_more_than_they_must() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
     for unit in ["bcsync.service", "bcsync-run.service"] {
         let mut analyze = Command::new("systemd-analyze");
-        let analyze = analyze.args(["security", "--no-pager", "--offline=true", "--threshold=11"]).arg(units.join(unit));
+        let analyze =
+            analyze.args(["security", "--no-pager", "--offline=true", "--threshold=11"]).arg(units.join(unit));
         match analyze.output() {
             Ok(output) => {
                 assert!(output.status.success(), "{unit}: {}", String::from_utf8_lossy(&output.stdout));
@@ -28,6 +28,7 @@ fn both_services_are_hardened_alike() {
         let (_, rest) = unit.split_once("\nUser=bcsync\n").unwrap();
         rest.split("\n[Install]").next().unwrap().trim_end().to_owned()
     };
-    let (daemon, run) = (include_str!("../../../systemd/bcsync.service"), include_str!("../../../systemd/bcsync-run.service"));
+    let (daemon, run) =
+        (include_str!("../../../systemd/bcsync.service"), include_str!("../../../systemd/bcsync-run.service"));
     assert_eq!(hardening(daemon), hardening(run));
 }
