@@ -182,9 +182,14 @@ impl<'a> App<'a> {
         Ok(Ledger::open(options, self.clock.clone()).await?)
     }
 
+    /// Opens the ledger, which may be in use by another process, for looking only.
+    pub async fn look_into_ledger(&self) -> Result<Ledger, AppError> {
+        Ok(Ledger::open_read_only(self.ledger_options(), self.clock.clone()).await?)
+    }
+
     /// At most `limit` rows of a view of the ledger, which may be in use by another process.
     pub async fn view(&self, view: View, job: Option<&str>, limit: u32) -> Result<Table, AppError> {
-        let ledger = Ledger::open_read_only(self.ledger_options(), self.clock.clone()).await?;
+        let ledger = self.look_into_ledger().await?;
         let table = ledger.view(view, job, limit).await;
         ledger.close().await;
         Ok(table?)

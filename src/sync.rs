@@ -110,8 +110,10 @@ impl Pass<'_> {
 
     async fn apply(&self, job: JobId, run: RunId) -> Result<Applied, LedgerError> {
         let of = self.ledger.due_count(job).await?;
-        if of > 0 {
-            self.ledger.begin_check();
+        if of > 0
+            && let Err(error) = self.ledger.prepare()
+        {
+            return Ok(Applied { counters: Counters::default(), stopped: Some(error.into()) });
         }
         let target = self.target;
         let schema_of = |entity: &EntityName| match standard(entity.set()) {

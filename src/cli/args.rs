@@ -70,6 +70,8 @@ pub(super) enum Command {
     Retry(Retry),
     /// Say who is right about a record that somebody changed in Business Central
     Resolve(Resolve),
+    /// Write a copy of the ledger, also while it is in use
+    Backup(Backup),
     /// Import or export which record is which row in Business Central
     #[command(subcommand)]
     Links(Links),
@@ -172,6 +174,14 @@ impl Whose {
             Self::Bc => Take::Bc,
         }
     }
+}
+
+/// `backup`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Backup {
+    /// The copy; nothing must have that name yet
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
 }
 
 /// `links`.

@@ -4,6 +4,7 @@
 
 mod approve;
 mod args;
+mod backup;
 mod check;
 mod completions;
 mod daemon;
@@ -60,6 +61,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Retry(ref command) => retry::retry(global, command).await,
         Command::Resolve(ref command) => resolve::resolve(global, command).await,
         Command::Approve(ref command) => approve::approve(global, command).await,
+        Command::Backup(ref command) => backup::backup(global, command).await,
         Command::Links(ref command) => links::links(global, command).await,
         Command::Simulate(ref command) => simulate::simulate(global, command).await,
         Command::Demo(ref command) => demo::demo(global, command).await,

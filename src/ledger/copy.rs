@@ -11,14 +11,14 @@ use super::file::{beside, restrict};
 
 /// Writes a copy of the database to `to`, through another name, so that half a copy is never taken for one.
 pub(super) async fn copy(pool: &SqlitePool, to: &Path) -> Result<(), LedgerError> {
-    let unusable = |cause: String| LedgerError::Unusable { path: to.to_owned(), cause };
-    if to.try_exists().map_err(|error| unusable(error.to_string()))? {
-        return Err(unusable("there is something of that name already, and it is not overwritten".to_owned()));
+    let failed = |cause: String| LedgerError::Copy { path: to.to_owned(), cause };
+    if to.try_exists().map_err(|error| failed(error.to_string()))? {
+        return Err(failed("there is something of that name already, and it is not overwritten".to_owned()));
     }
     let unfinished = beside(to, ".unfinished");
-    let made = write(pool, &unfinished).await.and_then(|()| {
+    let made = write(pool, &unfinished, &failed).await.and_then(|()| {
         let renamed = std::fs::rename(&unfinished, to).and_then(|()| sync_folder(to));
-        renamed.map_err(|error| unusable(error.to_string()))
+        renamed.map_err(|error| failed(error.to_string()))
     });
     if made.is_err() {
         // The error says what happened; whether the half copy can be removed does not matter any more.
@@ -27,19 +27,18 @@ pub(super) async fn copy(pool: &SqlitePool, to: &Path) -> Result<(), LedgerError
     made
 }
 
-async fn write(pool: &SqlitePool, to: &Path) -> Result<(), LedgerError> {
-    let unusable = |cause: String| LedgerError::Unusable { path: to.to_owned(), cause };
+async fn write(pool: &SqlitePool, to: &Path, failed: impl Fn(String) -> LedgerError) -> Result<(), LedgerError> {
     // What an interrupted copy left behind.
     match std::fs::remove_file(to) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unusable(error.to_string())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error.to_string())),
         _ => {}
     }
-    let name = to.to_str().ok_or_else(|| unusable("SQLite takes names in UTF-8 only".to_owned()))?;
+    let name = to.to_str().ok_or_else(|| failed("SQLite takes names in UTF-8 only".to_owned()))?;
     // Made first, so that nobody else can read it at any moment; SQLite writes into an empty file.
-    let file = std::fs::File::create_new(to).map_err(|error| unusable(error.to_string()))?;
-    restrict(to).map_err(|error| unusable(error.to_string()))?;
+    let file = std::fs::File::create_new(to).map_err(|error| failed(error.to_string()))?;
+    restrict(to).map_err(|error| failed(error.to_string()))?;
     sqlx::query("VACUUM INTO ?1").bind(name).execute(pool).await?;
-    file.sync_all().map_err(|error| unusable(error.to_string()))
+    file.sync_all().map_err(|error| failed(error.to_string()))
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {

@@ -105,6 +105,27 @@ pub enum LedgerError {
     /// The file system is full.
     #[error("the file system of the ledger is full; nothing was sent that is not noted. Free space and run again")]
     Full,
+    /// The file system is nearly full.
+    #[error(
+        "the file system of the ledger {path} has {free} MiB left, and {needed} MiB are needed before anything is sent; \
+         nothing was sent. Free space and run again"
+    )]
+    NoRoom {
+        /// The ledger.
+        path: PathBuf,
+        /// What is free, in MiB.
+        free: u64,
+        /// What is needed, in MiB.
+        needed: u64,
+    },
+    /// A copy cannot be written.
+    #[error("the ledger cannot be copied to {path}: {cause}")]
+    Copy {
+        /// Where the copy was to be.
+        path: PathBuf,
+        /// What is in the way.
+        cause: String,
+    },
     /// The file as such is damaged.
     #[error(
         "the ledger is damaged ({finding}); nothing is written. Restore a backup of it, or move it away together with \

@@ -14,6 +14,7 @@ use super::LedgerError;
 use super::copy::copy;
 use super::file::{self, Found, Identity};
 use super::migrate;
+use super::room;
 use super::soundness::Soundness;
 use crate::clock::SharedClock;
 
@@ -133,13 +134,16 @@ impl Ledger {
         if epoch == self.epoch { Ok(tx) } else { Err(LedgerError::Fenced) }
     }
 
-    /// Begins to check the file beside everything else. The first request that is noted waits for the result.
-    pub fn begin_check(&self) {
+    /// Makes sure that there is room for a pass, and begins to check the file beside everything else. The first request
+    /// that is noted waits for the result.
+    pub fn prepare(&self) -> Result<(), LedgerError> {
+        room::ensure(&self.options.path)?;
         self.soundness.begin(&self.readers);
+        Ok(())
     }
 
     /// Waits until the file is known to be sound.
-    pub(super) async fn sound(&self) -> Result<(), LedgerError> {
+    pub async fn sound(&self) -> Result<(), LedgerError> {
         self.soundness.ensure(&self.readers).await
     }
 

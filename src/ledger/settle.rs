@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::{Sqlite, Transaction};
 
 use super::leave::leave;
-use super::links;
+use super::link_write;
 use super::rows::json;
 use super::settlement::{History, SettledLink, Settlement};
 use super::{JobId, Ledger, LedgerError, RunId, TargetId};
@@ -27,7 +27,7 @@ impl Ledger {
         let now = clock::iso(time);
         let mut tx = self.write().await?;
         let links: Vec<_> = settlements.iter().filter_map(Settlement::link_write).collect();
-        links::write(&mut tx, target, entity, job, &now, &links).await?;
+        link_write::write(&mut tx, target, entity, job, &now, &links).await?;
         let rows: Vec<_> = settlements.iter().map(Settled::of).collect();
         let rows = json(&rows);
         sqlx::query(
@@ -50,7 +50,7 @@ impl Ledger {
         .execute(&mut *tx)
         .await?;
         let removed: Vec<_> = settlements.iter().filter_map(Settlement::removed).collect();
-        links::remove(&mut tx, job, &removed).await?;
+        link_write::remove(&mut tx, job, &removed).await?;
         let mut changed = HashSet::new();
         for settlement in settlements {
             if let Outcome::Left(state) = settlement.outcome

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Reason;
-use super::links::LinkWrite;
+use super::link_write::LinkWrite;
 use crate::model::{Fingerprint, Outcome, RecordState, Snapshot, Value};
 
 /// What became of one record.

@@ -1,10 +1,12 @@
 //! What operators do beside a pass: it changes the ledger, and the next pass acts on it.
 
 mod approve;
+mod backup;
 mod resolve;
 mod retry;
 
 pub use approve::approve;
+pub use backup::backup;
 pub use resolve::resolve;
 pub use retry::retry;
 
