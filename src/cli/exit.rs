@@ -129,6 +129,12 @@ impl From<AppError> for Failed {
     }
 }
 
+impl From<OpsError> for Failed {
+    fn from(error: OpsError) -> Self {
+        AppError::from(error).into()
+    }
+}
+
 impl From<std::io::Error> for Failed {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
