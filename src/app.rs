@@ -11,6 +11,7 @@ mod daemon;
 mod links;
 mod operate;
 mod pass;
+mod rebind;
 mod run;
 mod schedule;
 
@@ -19,6 +20,7 @@ pub use daemon::{DaemonOptions, daemon};
 pub use links::{LinksError, export_links, import_links};
 pub use operate::{Operated, Operation};
 pub use pass::JobFailure;
+pub use rebind::{RebindError, Rebinding, rebind};
 pub use run::{Finished, RunOptions, run};
 pub use schedule::{JobSchedule, PlannedPass};
 
