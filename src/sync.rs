@@ -14,11 +14,13 @@ mod walk;
 pub use error::SyncError;
 pub use pass::{Pass, Report};
 pub use spec::{JobSpec, Target};
+pub use walk::{WalkSpec, Walked};
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::info;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info, info_span};
 
 use crate::apply::{Applied, Applier, ApplyJob};
 use crate::bc::Failure;
@@ -39,7 +41,7 @@ impl Pass<'_> {
             std::future::pending().await
         };
         tokio::select! {
-            report = Box::pin(self.make(&expired)) => report,
+            report = Box::pin(self.make(&expired).instrument(info_span!("pass", run = Empty))) => report,
             report = expire => report,
         }
     }
@@ -51,16 +53,19 @@ impl Pass<'_> {
         // Another mapping makes other drafts of the same records: all of them have to be looked at again.
         let full = self.full || row.cursor.is_none() || row.mapping != mapping;
         let run = self.ledger.begin_run(RunStart { job: row.id, cause: self.cause, full }).await?;
+        Span::current().record("run", tracing::field::display(run));
         let requests_before = self.target.outlet.reader.connection().requests();
         info!(job = %self.job.name, mode = if full { "full" } else { "incremental" }, "pass begins");
 
         let mut reading = Reading::default();
         let mut error = self.read(&row, full, mapping, &mut reading).await.err();
         if self.full && error.is_none() {
-            error = self.walk(row.id, &entity, &mut reading).await.err();
+            error = self.walk(row.id, &mut reading).await.err();
         }
         // What was staged before is applied all the same, unless it was mapped in a way that is no longer wanted.
-        let Applied { mut counters, stopped } = if error.is_none() || row.mapping == mapping {
+        let may_apply =
+            !matches!(error, Some(SyncError::Restored { .. })) && (error.is_none() || row.mapping == mapping);
+        let Applied { mut counters, stopped } = if may_apply {
             self.apply(row.id, run).await?
         } else {
             Applied { counters: Counters::default(), stopped: None }

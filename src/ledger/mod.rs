@@ -20,6 +20,7 @@ mod migrate;
 mod missing;
 mod open;
 mod outbox;
+mod rebind;
 mod requests;
 mod retry;
 mod room;
@@ -42,12 +43,15 @@ pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
+pub use rebind::{LinkedRow, Restart, TargetCounts};
 pub use requests::{Asking, NewRequest, Request, RequestEnd, RequestId, RequestProgress};
 pub use schedule::KeptSchedule;
 pub use settlement::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};
 pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};
+
+use std::fmt;
 
 /// A configured job's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,3 +64,9 @@ pub struct TargetId(pub(crate) i64);
 /// One pass of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunId(pub(crate) i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
