@@ -22,6 +22,7 @@ CREATE TABLE target (
     company_name   TEXT NOT NULL,         -- its name there, at first use
     local_currency TEXT NOT NULL,         -- currency code of the company; blank on documents
     bound_at       TEXT NOT NULL,         -- when it was first used
+    suspended      TEXT,                  -- why nothing is written to it: it was restored from a backup; null: it is written
     checksum       BLOB NOT NULL          -- over name, tenant, environment, company_id and local_currency
 ) STRICT;
 

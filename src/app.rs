@@ -10,6 +10,7 @@ mod connect;
 mod daemon;
 mod links;
 mod pass;
+mod rebind;
 mod run;
 mod schedule;
 
@@ -17,6 +18,7 @@ pub use check::{CheckFailed, check};
 pub use daemon::{DaemonOptions, daemon};
 pub use links::{LinksError, export_links, import_links};
 pub use pass::JobFailure;
+pub use rebind::{RebindError, Rebinding, rebind};
 pub use run::{Finished, RunOptions, run};
 pub use schedule::{JobSchedule, PlannedPass};
 

@@ -14,6 +14,7 @@ mod walk;
 pub use error::SyncError;
 pub use pass::{Pass, Report};
 pub use spec::{JobSpec, Target};
+pub use walk::{WalkSpec, Walked};
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,10 +58,12 @@ impl Pass<'_> {
         let mut reading = Reading::default();
         let mut error = self.read(&row, full, mapping, &mut reading).await.err();
         if self.full && error.is_none() {
-            error = self.walk(row.id, &entity, &mut reading).await.err();
+            error = self.walk(row.id, &mut reading).await.err();
         }
         // What was staged before is applied all the same, unless it was mapped in a way that is no longer wanted.
-        let Applied { mut counters, stopped } = if error.is_none() || row.mapping == mapping {
+        let may_apply =
+            !matches!(error, Some(SyncError::Restored { .. })) && (error.is_none() || row.mapping == mapping);
+        let Applied { mut counters, stopped } = if may_apply {
             self.apply(row.id, run).await?
         } else {
             Applied { counters: Counters::default(), stopped: None }

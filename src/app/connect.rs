@@ -21,7 +21,7 @@ pub(super) struct Reached {
     connection: Arc<Connection>,
     policy: RetryPolicy,
     binding: Binding,
-    id: TargetId,
+    pub(super) id: TargetId,
     lanes: usize,
     settle_window: Duration,
     batch_size: usize,
@@ -34,6 +34,7 @@ impl Reached {
         let writer = Writer::new(self.connection.clone(), cancel.clone());
         Target {
             id: self.id,
+            name: self.binding.name.clone(),
             company: self.binding.company_id.clone(),
             local_currency: self.binding.local_currency.clone(),
             outlet: Outlet { reader, writer, lanes: self.lanes },
@@ -41,6 +42,13 @@ impl Reached {
             batch_size: self.batch_size,
         }
     }
+}
+
+/// A company that was found, whatever the ledger is bound to.
+pub(super) struct Reach {
+    pub(super) connection: Arc<Connection>,
+    pub(super) policy: RetryPolicy,
+    pub(super) binding: Binding,
 }
 
 impl App<'_> {
@@ -51,6 +59,27 @@ impl App<'_> {
         ledger: &Ledger,
         cancel: &CancellationToken,
     ) -> Result<Reached, ConnectError> {
+        let Reach { connection, policy, binding } = self.reach(target, ledger, cancel).await?;
+        let id = ledger.bind(&binding).await?;
+        Ok(Reached {
+            connection,
+            policy,
+            binding,
+            id,
+            // While one envelope is being settled, the next one can already be with Business Central.
+            lanes: target.limits.concurrency as usize * 2,
+            settle_window: target.settle_window,
+            batch_size: target.limits.batch_size as usize,
+        })
+    }
+
+    /// Signs in and finds the company.
+    pub(super) async fn reach(
+        &self,
+        target: &config::Target,
+        ledger: &Ledger,
+        cancel: &CancellationToken,
+    ) -> Result<Reach, ConnectError> {
         let connection = Arc::new(self.connection(target)?);
         let policy = policy(&self.config.retry);
         let reader = Reader::new(connection.clone(), policy, cancel.clone());
@@ -68,17 +97,7 @@ impl App<'_> {
             company_name: company.name,
             local_currency,
         };
-        let id = ledger.bind(&binding).await?;
-        Ok(Reached {
-            connection,
-            policy,
-            binding,
-            id,
-            // While one envelope is being settled, the next one can already be with Business Central.
-            lanes: target.limits.concurrency as usize * 2,
-            settle_window: target.settle_window,
-            batch_size: target.limits.batch_size as usize,
-        })
+        Ok(Reach { connection, policy, binding })
     }
 
     fn connection(&self, target: &config::Target) -> Result<Connection, ConnectError> {

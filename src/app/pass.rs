@@ -55,6 +55,14 @@ impl App<'_> {
         options: PassOptions<'_>,
     ) -> Result<Result<Report, JobFailure>, LedgerError> {
         let refused = |message| JobFailure { result: RunResult::Refused, message };
+        let suspended = match &reached {
+            Ok(reached) => ledger.suspended(reached.id).await?,
+            Err(_) => None,
+        };
+        let reached = match suspended {
+            Some(reason) => Err(refused(reason)),
+            None => reached,
+        };
         let begun = reached.and_then(|reached| Ok((reached, spec(self, job, mapping).map_err(refused)?)));
         let (reached, spec) = match begun {
             Ok(begun) => begun,

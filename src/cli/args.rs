@@ -72,6 +72,8 @@ pub(super) enum Command {
     Resolve(Resolve),
     /// Write a copy of the ledger, also while it is in use
     Backup(Backup),
+    /// Bind a target to another company than before, or to one that was restored from a backup
+    Rebind(Rebind),
     /// Import or export which record is which row in Business Central
     #[command(subcommand)]
     Links(Links),
@@ -182,6 +184,20 @@ pub(super) struct Backup {
     /// The copy; nothing must have that name yet
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+}
+
+/// `rebind`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Rebind {
+    /// The target, as in `[targets.NAME]`; its configuration says which company it is to be
+    #[arg(value_name = "TARGET")]
+    pub(super) target: String,
+    /// It is the same company, restored from a backup: what is missing there is made again
+    #[arg(long)]
+    pub(super) restored: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// `links`.

@@ -15,6 +15,7 @@ mod links;
 mod logging;
 mod man;
 mod outside;
+mod rebind;
 mod resolve;
 mod retry;
 mod run;
@@ -62,6 +63,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failed> {
         Command::Resolve(ref command) => resolve::resolve(global, command).await,
         Command::Approve(ref command) => approve::approve(global, command).await,
         Command::Backup(ref command) => backup::backup(global, command).await,
+        Command::Rebind(ref command) => rebind::rebind(global, command).await,
         Command::Links(ref command) => links::links(global, command).await,
         Command::Simulate(ref command) => simulate::simulate(global, command).await,
         Command::Demo(ref command) => demo::demo(global, command).await,

@@ -38,7 +38,8 @@ pub enum LedgerError {
     /// The target was bound to another company.
     #[error(
         "target `{name}` of this ledger is bound to company {bound}, the configuration says {configured}; \
-         nothing is written. Give the other company a ledger of its own, or put the configuration right"
+         nothing is written. Put the configuration right, or give the other company a ledger of its own; \
+         `bcsync rebind {name}` binds the target anew, and says before what that does"
     )]
     OtherCompany {
         /// The target's name.

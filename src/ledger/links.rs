@@ -58,7 +58,7 @@ pub struct ImportedLink {
 }
 
 /// Reads a link; the whole of its row in `link_detail` is verified.
-fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), LedgerError> {
+pub(super) fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), LedgerError> {
     let key: String = row.try_get("key")?;
     let damaged = || LedgerError::Corrupt { table: "link", key: key.clone() };
     // Half a link is not a record that was never sent.

@@ -152,6 +152,13 @@ impl Ledger {
         copy(&self.readers, to).await
     }
 
+    /// Keeps a copy of the ledger beside it, named for `why` and the time. Gives its place.
+    pub async fn keep_copy(&self, why: &str) -> Result<PathBuf, LedgerError> {
+        let kept = file::beside(&self.options.path, &format!(".{why}-{}", self.now().replace(':', "")));
+        self.copy_to(&kept).await?;
+        Ok(kept)
+    }
+
     /// The current time as the ledger writes it.
     pub(super) fn now(&self) -> String {
         crate::clock::iso(self.clock.now())

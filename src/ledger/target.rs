@@ -33,7 +33,22 @@ pub struct JobRow {
 }
 
 impl Binding {
-    fn checksum(&self) -> Checksum {
+    /// Whether it is the same company in the same place.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+        same(&self.tenant, &other.tenant)
+            && same(&self.environment, &other.environment)
+            && same(&self.company_id, &other.company_id)
+    }
+
+    /// Which company it is and where, in words.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{} in {} of {}", self.company_id, self.environment, self.tenant)
+    }
+
+    pub(super) fn checksum(&self) -> Checksum {
         let sum = Checksum::of_target(&self.name).text(&self.tenant).text(&self.environment);
         sum.text(&self.company_id).text(&self.local_currency)
     }
@@ -69,16 +84,11 @@ impl Ledger {
     /// Binds a target's name to its company at first use; later it must be the same company.
     pub async fn bind(&self, binding: &Binding) -> Result<TargetId, LedgerError> {
         if let Some(bound) = self.binding(&binding.name).await? {
-            let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-            if !(same(&bound.tenant, &binding.tenant)
-                && same(&bound.environment, &binding.environment)
-                && same(&bound.company_id, &binding.company_id))
-            {
-                let words = |b: &Binding| format!("{} in {} of {}", b.company_id, b.environment, b.tenant);
+            if !bound.is_same(binding) {
                 return Err(LedgerError::OtherCompany {
                     name: binding.name.clone(),
-                    bound: words(&bound),
-                    configured: words(binding),
+                    bound: bound.place(),
+                    configured: binding.place(),
                 });
             }
         } else {

@@ -48,6 +48,25 @@ pub enum SyncError {
         /// What the job allows.
         after: Duration,
     },
+    /// Business Central was restored from a backup.
+    #[error(
+        "Business Central no longer has the {rows} rows of {entity} that were linked last, while older ones are there: it \
+         was restored to a moment between {since} and {before}. Nothing is written to target `{target}` until \
+         `bcsync rebind {target} --restored` lets what is missing be made again; where these rows were deleted on \
+         purpose, that makes them again too"
+    )]
+    Restored {
+        /// How many rows are missing in a row.
+        rows: usize,
+        /// Of which entity.
+        entity: String,
+        /// When the newest row was linked that is there.
+        since: String,
+        /// When the oldest row was linked that is missing.
+        before: String,
+        /// The target.
+        target: String,
+    },
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -78,7 +97,9 @@ impl SyncError {
             | Self::Collapsed { .. }
             | Self::TimedOut { .. }
             | Self::Ledger(LedgerError::Locked) => RunResult::Failed,
-            Self::Source(_) | Self::Record(_) | Self::Mapping { .. } | Self::Ledger(_) => RunResult::Refused,
+            Self::Source(_) | Self::Record(_) | Self::Mapping { .. } | Self::Restored { .. } | Self::Ledger(_) => {
+                RunResult::Refused
+            }
             Self::Held(_) => RunResult::Held,
             Self::Bc(Failure::Cancelled) => RunResult::Interrupted,
             Self::Bc(failure) if failure.is_denied() => RunResult::Denied,

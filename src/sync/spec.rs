@@ -68,6 +68,8 @@ impl JobSpec {
 pub struct Target {
     /// Its row in the ledger.
     pub id: TargetId,
+    /// The target's name in the configuration.
+    pub name: String,
     /// The company's id in BC.
     pub company: String,
     /// Its local currency.

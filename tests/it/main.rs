@@ -28,6 +28,7 @@ mod outbox;
 mod proxy;
 mod races;
 mod real_data;
+mod rebind;
 mod retries;
 mod scene;
 mod silence;
