@@ -91,7 +91,7 @@ impl Ledger {
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
     pub async fn open_read_only(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
-        if inspect(&options.path, &migrate::migrations()).await?.1.is_none() {
+        if version(&options.path).await?.is_none() {
             return Err(LedgerError::None { path: options.path });
         }
         let readers = pool(&options.path, 1, true).await?;
@@ -163,6 +163,11 @@ impl Ledger {
     pub(super) fn now(&self) -> String {
         crate::clock::iso(self.clock.now())
     }
+}
+
+/// The version of the ledger's tables; `None` when there are none yet.
+pub(super) async fn version(path: &Path) -> Result<Option<i64>, LedgerError> {
+    Ok(inspect(path, &migrate::migrations()).await?.1)
 }
 
 /// What lies under the ledger's name, and the version of its tables when it is a ledger; an error when it is something
