@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bcsync::clock::SystemClock;
 use bcsync::ledger::{Ledger, LedgerError, OpenOptions};
 use bcsync::model::RunResult;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::bed::{TestBed, bed};
@@ -30,6 +30,33 @@ async fn something_to_send(bed: &mut TestBed) {
 
 async fn connect(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_ledger_whose_first_process_died_before_it_had_made_the_tables_is_begun_again() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        let path = bed.folder().join("ledger.db");
+        let log = bed.folder().join("ledger.db-wal");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = options.journal_mode(SqliteJournalMode::Wal).connect().await.unwrap();
+        // What the migrations begin with, before the first of them is made.
+        connection
+            .execute(
+                "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+                 installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
+                 checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
+            )
+            .await
+            .unwrap();
+        let left = [&path, &log].map(|path| fs::read(path).unwrap());
+        connection.close().await.unwrap();
+        for (path, left) in [&path, &log].into_iter().zip(left) {
+            fs::write(path, left).unwrap();
+        }
+        bed.run().await.exits(0).did("customers", "1 staged, 1 created");
+    })
+    .await;
 }
 
 #[tokio::test]
