@@ -4,6 +4,7 @@
 //! does not matter; elsewhere only the settle window tells, measured on BC's clock. A change is told by the etag: as
 //! long as it stands nothing happened, and of the lost request and the next one under the same etag only one can win.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -108,9 +109,13 @@ impl Applier<'_> {
         let ids: Vec<_> = changes.iter().filter_map(|intent| intent.noted.bc_id.as_deref()).map(Value::from).collect();
         let rows = self.rows_with_ids(&ids).await?;
         crate::fault!("recover: read back");
+        let attempted = if creates.is_empty() { HashMap::new() } else { self.ledger.attempted(self.job.id).await? };
         for intent in creates {
             let resolved = match found.remove(&intent.noted.key) {
                 None => continue,
+                Some(Found::One(row)) if self.is_of_earlier(&intent, &attempted, &row) => {
+                    Resolved::Undone { repeated: true, note: Note::default() }
+                }
                 Some(found) => self.resolve_create(&intent, found, as_of),
             };
             self.act(run, round, &intent, resolved).await?;
@@ -149,6 +154,14 @@ impl Applier<'_> {
             _ => Vec::new(),
         };
         Sought::new(&intent.noted.key, values, self.job.schema.document, &intent.noted.snapshot.sent)
+    }
+
+    /// Whether `row` was made by an earlier create of the same record, and not by `intent`: then what that one sent is in
+    /// it, which may be an older version.
+    fn is_of_earlier(&self, intent: &Intent, attempted: &HashMap<String, Vec<Snapshot>>, row: &Row) -> bool {
+        let earlier = attempted.get(&intent.noted.key);
+        earlier.into_iter().flatten().any(|attempt| self.made_with(&attempt.sent, row))
+            && !self.made_with(&intent.noted.snapshot.sent, row)
     }
 
     fn resolve_create(&self, intent: &Intent, found: Found, as_of: Option<DateTime<Utc>>) -> Resolved {
