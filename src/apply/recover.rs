@@ -99,6 +99,7 @@ impl Applier<'_> {
         if intents.is_empty() {
             return Ok(());
         }
+        crate::fault!("K15: open intents found, nothing read back");
         info!(job = %self.job.name, records = intents.len(), "finding out what became of requests without an answer");
         // The look-ups below begin now: what BC's clock said until here is earlier than their answers.
         let as_of = self.outlet.reader.connection().newest_date();
@@ -108,7 +109,7 @@ impl Applier<'_> {
         let mut found = self.look_up(&sought).await?;
         let ids: Vec<_> = changes.iter().filter_map(|intent| intent.noted.bc_id.as_deref()).map(Value::from).collect();
         let rows = self.rows_with_ids(&ids).await?;
-        crate::fault!("recover: read back");
+        crate::fault!("K15: read back, nothing concluded");
         let attempted = if creates.is_empty() { HashMap::new() } else { self.ledger.attempted(self.job.id).await? };
         for intent in creates {
             let resolved = match found.remove(&intent.noted.key) {
@@ -215,7 +216,11 @@ impl Applier<'_> {
             };
         };
         let stands = |intent: &Intent| intent.noted.base_etag.as_deref() == Some(row.etag.as_str());
-        let can_come = |intent: &&Intent| stands(intent) && !self.window_has_passed(intent, as_of);
+        let can_come = |intent: &&Intent| {
+            stands(intent)
+                && !self.window_has_passed(intent, as_of)
+                && !crate::mutant!("an open change is settled by reading")
+        };
         if let Some(intent) = intents.iter().rfind(can_come) {
             return Resolved::Released { etag: row.etag.clone(), until: self.until(intent) };
         }
@@ -303,6 +308,7 @@ impl Applier<'_> {
         resolved: Resolved,
     ) -> Result<(), ApplyError> {
         let key = intent.noted.key.as_str();
+        crate::fault!("K15: concluded, not stored");
         match resolved {
             Resolved::Done(settlement) => {
                 self.settle(run, round, vec![*settlement]).await?;
@@ -340,6 +346,7 @@ impl Applier<'_> {
                 self.settle(run, round, vec![settlement]).await?;
             }
         }
+        crate::fault!("K15: one record resolved");
         Ok(())
     }
 
@@ -354,7 +361,7 @@ impl Applier<'_> {
     /// Whether the lost request can no longer take effect: a `Date` of BC from before the look-up is later than its
     /// sending by the whole window.
     fn window_has_passed(&self, intent: &Intent, as_of: Option<DateTime<Utc>>) -> bool {
-        as_of.is_some_and(|date| date >= self.window_ends(intent))
+        as_of.is_some_and(|date| date >= self.window_ends(intent)) || crate::mutant!("no settle window")
     }
 
     /// The end of the window on BC's clock. Without an offset of the two clocks ours stands in; BC's are well kept.

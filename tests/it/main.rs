@@ -14,6 +14,7 @@ mod daemon;
 mod databases;
 mod deletes;
 mod fault_matrix;
+mod fault_points;
 mod faults;
 mod history;
 mod interrupts;
