@@ -9,6 +9,7 @@ mod check;
 mod connect;
 mod daemon;
 mod links;
+mod operate;
 mod pass;
 mod rebind;
 mod run;
@@ -17,6 +18,7 @@ mod schedule;
 pub use check::{CheckFailed, check};
 pub use daemon::{DaemonOptions, daemon};
 pub use links::{LinksError, export_links, import_links};
+pub use operate::{Operated, Operation};
 pub use pass::JobFailure;
 pub use rebind::{RebindError, Rebinding, rebind};
 pub use run::{Finished, RunOptions, run};
@@ -34,6 +36,7 @@ use crate::daemon::DaemonError;
 use crate::http::{BuildError, CertificateError, Refusal};
 use crate::ledger::{Ledger, LedgerError, OpenOptions};
 use crate::model::{RunResult, Table, View};
+use crate::ops::OpsError;
 
 /// Why nothing could be begun.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,12 @@ pub enum AppError {
     /// The process that was asked ended before it was done.
     #[error("the process that worked on it ended before it was done; `bcsync history` tells how far it came")]
     HolderEnded,
+    /// An operation cannot be done.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
+    /// The process that was asked declined.
+    #[error("{0}")]
+    Declined(String),
     /// There is no ledger yet to look into.
     #[error(transparent)]
     NoLedger(LedgerError),

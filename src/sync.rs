@@ -19,7 +19,8 @@ pub use walk::{WalkSpec, Walked};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::info;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info, info_span};
 
 use crate::apply::{Applied, Applier, ApplyJob};
 use crate::bc::Failure;
@@ -40,7 +41,7 @@ impl Pass<'_> {
             std::future::pending().await
         };
         tokio::select! {
-            report = Box::pin(self.make(&expired)) => report,
+            report = Box::pin(self.make(&expired).instrument(info_span!("pass", run = Empty))) => report,
             report = expire => report,
         }
     }
@@ -52,6 +53,7 @@ impl Pass<'_> {
         // Another mapping makes other drafts of the same records: all of them have to be looked at again.
         let full = self.full || row.cursor.is_none() || row.mapping != mapping;
         let run = self.ledger.begin_run(RunStart { job: row.id, cause: self.cause, full }).await?;
+        Span::current().record("run", tracing::field::display(run));
         let requests_before = self.target.outlet.reader.connection().requests();
         info!(job = %self.job.name, mode = if full { "full" } else { "incremental" }, "pass begins");
 

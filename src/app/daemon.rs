@@ -4,27 +4,29 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::budgets::Budgets;
 use super::check::{CheckFailed, check};
 use super::connect::Reached;
+use super::operate::answer;
 use super::pass::{JobFailure, PassOptions};
 use super::schedule::{pause, triggers};
 use super::{App, AppError};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, Environment, Job, Problem, Report};
+use crate::config::{self, Config, Environment, Job, Problem};
 use crate::daemon::{Daemon, Deed, JobPlan, Order, Work};
 use crate::ledger::{Ledger, RequestEnd};
 use crate::mapping::Mapping;
 use crate::model::RunResult;
+use crate::sync::Report;
 
 /// What the daemon is started with.
 pub struct DaemonOptions {
     /// The configuration to begin with.
     pub config: Config,
     /// Reads it again.
-    pub load: Box<dyn Fn() -> Result<Config, Report> + Send>,
+    pub load: Box<dyn Fn() -> Result<Config, config::Report> + Send>,
     /// Variables and credentials.
     pub environment: &'static (dyn Environment + Sync),
     /// Asks to stop.
@@ -74,7 +76,7 @@ fn checked(mut config: Config) -> Result<Checked, Box<CheckFailed>> {
 }
 
 /// What a report says, a line each.
-fn lines(report: &Report) -> Vec<String> {
+fn lines(report: &config::Report) -> Vec<String> {
     let path = report.source().path().display();
     let line = |problem: &Problem| {
         let place = report.position(problem).map_or_else(String::new, |at| format!(":{}:{}", at.line, at.column));
@@ -125,6 +127,14 @@ fn given_up() -> RequestEnd {
     RequestEnd { result: RunResult::Interrupted, message: Some(message.to_owned()), run: None }
 }
 
+/// Logs what a pass did.
+fn tell(report: &Report) {
+    let counted = report.counters.named().into_iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<_> = counted.map(|(name, count)| format!("{count} {name}")).collect();
+    let (result, requests, failed) = (report.result.as_str(), report.requests, report.failed);
+    info!(job = %report.job, run = %report.run, result, requests, failed, "pass ended: {}", counts.join(", "));
+}
+
 /// A job as the scheduler sees it.
 fn plan(config: &Config, job: &Job) -> JobPlan {
     JobPlan {
@@ -151,10 +161,9 @@ struct Generation {
 
 impl Generation {
     async fn carry_out(&self, order: &Order) -> RequestEnd {
-        let end = |result, message| RequestEnd { result, message: Some(message), run: None };
         match &order.deed {
             Deed::Pass { full, cause } => self.pass(order, *full, cause).await,
-            Deed::Request(asked) => end(RunResult::Refused, format!("this version knows no request `{}`", asked.kind)),
+            Deed::Request(asked) => answer(&self.ledger, asked).await,
         }
     }
 
@@ -171,11 +180,14 @@ impl Generation {
         let end =
             match app.pass(&self.ledger, reached.as_deref().map_err(Clone::clone), job, mapping.clone(), options).await
             {
-                Ok(Ok(report)) => RequestEnd { result: report.result, message: report.message, run: Some(report.run) },
+                Ok(Ok(report)) => {
+                    tell(&report);
+                    RequestEnd { result: report.result, message: report.message, run: Some(report.run) }
+                }
                 Ok(Err(JobFailure { result, message })) => RequestEnd { result, message: Some(message), run: None },
                 Err(error) => RequestEnd { result: RunResult::Refused, message: Some(error.to_string()), run: None },
             };
-        if !matches!(end.result, RunResult::Done | RunResult::Attention) {
+        if !matches!(end.result, RunResult::Done | RunResult::Attention | RunResult::Held) {
             // The next pass finds out from the beginning whom it talks to.
             self.reached().remove(&job.target);
         }

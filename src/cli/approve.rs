@@ -5,31 +5,30 @@ use std::io::Write as _;
 use super::args::{Approve, Global};
 use super::exit::{Exit, Failed};
 use super::outside::load_to_look;
-use crate::app::App;
+use crate::app::{App, Operated, Operation};
 use crate::config::ProcessEnvironment;
-use crate::ops;
+use crate::model::Counts;
 
 /// Approves what is held. Nothing is sent by this: the next run does that.
 pub(super) async fn approve(global: &Global, command: &Approve) -> Result<Exit, Failed> {
     let config = load_to_look(global, &ProcessEnvironment)?;
     let job = &command.job;
-    let ledger = App::new(&config, &ProcessEnvironment).open_existing_ledger().await?;
-    let plan = ops::approve(&ledger, job).await?;
-    ledger.close().await;
+    let operated = App::new(&config, &ProcessEnvironment).operate(job, &Operation::Approve).await?;
+    let Operated::Approved { plan, creates, updates, deletes, closes } = operated else { return Ok(Exit::Done) };
     let mut out = anstream::stdout();
     if global.json {
-        let counts = plan.counts;
         let json = serde_json::json!({
             "job": job,
-            "plan": plan.fingerprint.to_string(),
-            "creates": counts.creates,
-            "updates": counts.updates,
-            "deletes": counts.deletes,
-            "closes": counts.closes,
+            "plan": plan,
+            "creates": creates,
+            "updates": updates,
+            "deletes": deletes,
+            "closes": closes,
         });
         writeln!(out, "{json}")?;
     } else {
-        writeln!(out, "{job}: approved are {}; `bcsync run {job}` goes ahead within that", plan.counts)?;
+        let counts = Counts { creates, updates, deletes, closes };
+        writeln!(out, "{job}: approved are {counts}; `bcsync run {job}` goes ahead within that")?;
     }
     Ok(Exit::Done)
 }

@@ -16,7 +16,7 @@ Exit codes:
     2  wrong usage
     3  not done: the source or Business Central could not be reached or gave up
     4  held by the brake: nothing changes until `bcsync approve`
-   75  another process holds the ledger
+   75  another process holds the ledger and took no request
    77  denied: credentials, consent or permissions
    78  configuration or ledger must be put right by a person
   130  interrupted (143 by SIGTERM), and left consistent";

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::app::AppError;
 use crate::config::Report;
 use crate::model::RunResult;
+use crate::ops::OpsError;
 
 /// How the process ends. The numbers are documented in `--help` and in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +121,17 @@ impl From<AppError> for Failed {
             }
             AppError::HolderEnded => Self::new(Exit::Failed, error.to_string()),
             AppError::Check(report) => Self::of_report(&report.0),
-            AppError::NoJob { .. } | AppError::Disabled { .. } => Self::new(Exit::Usage, error.to_string()),
+            AppError::Ops(OpsError::Ledger(_)) => Self::new(Exit::Configuration, error.to_string()),
+            AppError::NoJob { .. } | AppError::Disabled { .. } | AppError::Ops(_) | AppError::Declined(_) => {
+                Self::new(Exit::Usage, error.to_string())
+            }
         }
+    }
+}
+
+impl From<OpsError> for Failed {
+    fn from(error: OpsError) -> Self {
+        AppError::from(error).into()
     }
 }
 

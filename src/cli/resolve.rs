@@ -5,19 +5,17 @@ use std::io::Write as _;
 use super::args::{Global, Resolve};
 use super::exit::{Exit, Failed};
 use super::outside::load_to_look;
-use crate::app::App;
+use crate::app::{App, Operation};
 use crate::config::ProcessEnvironment;
-use crate::ops;
+use crate::model::Take;
 
 /// Notes whose values a person takes.
 pub(super) async fn resolve(global: &Global, command: &Resolve) -> Result<Exit, Failed> {
     let config = load_to_look(global, &ProcessEnvironment)?;
-    let ledger = App::new(&config, &ProcessEnvironment).open_existing_ledger().await?;
     let Resolve { job, key, take } = command;
     let take = take.model();
-    let resolved = ops::resolve(&ledger, job, key, take).await;
-    ledger.close().await;
-    resolved?;
+    let operation = Operation::Resolve { key: key.clone(), source: take == Take::Source };
+    App::new(&config, &ProcessEnvironment).operate(job, &operation).await?;
     let mut out = anstream::stdout();
     if global.json {
         writeln!(out, "{}", serde_json::json!({ "job": job, "key": key, "take": take.as_str() }))?;

@@ -6,11 +6,12 @@ use super::args::{Global, Simulate};
 use super::exit::{Exit, Failed};
 use super::interrupt::Interrupt;
 use super::logging;
+use crate::config::LogLevel;
 use crate::simulator::{Limits, Options, Settings, Simulator};
 
 /// Serves until it is interrupted.
 pub(super) async fn simulate(global: &Global, command: &Simulate) -> Result<Exit, Failed> {
-    logging::start(global, None);
+    logging::start(global, None, LogLevel::Warn);
     let defaults = Options::default();
     let client_secret = match &command.secret_env {
         Some(name) => std::env::var(name)

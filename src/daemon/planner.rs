@@ -4,6 +4,7 @@
 //! for it, for the end of its target's pause, and for the jobs it comes after, if their turn came no later. A job that
 //! becomes due again meanwhile is due once. One that becomes due while its pass is running has missed that time, unless
 //! everything is to be read and the pass does not; what a person asks for waits instead, and is done once afterwards.
+//! What is no pass waits for that of its own job only: it changes what is noted of the job and sends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -206,7 +207,15 @@ impl Planner {
     /// Since when it is the turn of `job`; `None` when it cannot begin.
     fn turn(&self, job: &Job, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let target = &job.plan.target;
-        if self.running.contains_key(&job.plan.name) || self.running.values().any(|running| running.target == *target) {
+        if self.running.contains_key(&job.plan.name) {
+            return None;
+        }
+        if let Some((since, first)) = job.asked.first()
+            && first.asked.kind != RUN
+        {
+            return Some(*since);
+        }
+        if self.running.values().any(|running| running.target == *target) {
             return None;
         }
         let before = || self.jobs.iter().filter(|other| job.before.contains(&other.plan.name));

@@ -69,6 +69,7 @@ pub struct Daemon {
 /// A deed that is being done.
 struct Active {
     job: String,
+    is_pass: bool,
     stage: Stage,
     deadline: Instant,
 }
@@ -148,23 +149,20 @@ impl Service {
     /// Begins what can begin.
     fn begin(&mut self) {
         for Start { job, deed, timeout } in self.planner.start(self.clock.now()) {
-            match &deed {
-                Deed::Pass { .. } => {}
-                Deed::Request(asked) => info!(%job, kind = %asked.kind, "a request is taken up"),
-            }
+            let is_pass = matches!(deed, Deed::Pass { .. });
             let stage = Stage::default();
             let (cancel, give_up) = (self.cancel.child_token(), self.give_up.child_token());
             let order = Order { job: job.clone(), deed, cancel, give_up, stage: stage.clone() };
             let carry_out = self.carry_out.clone();
             let id = self.deeds.spawn_blocking(move || carry_out(&order)).id();
-            self.active.insert(id, Active { job, stage, deadline: Instant::now() + timeout + OVERDUE });
+            self.active.insert(id, Active { job, is_pass, stage, deadline: Instant::now() + timeout + OVERDUE });
         }
     }
 
     /// A deed is over, by itself or by a panic.
     async fn ended(&mut self, ended: Result<(Id, RequestEnd), JoinError>) -> Result<(), DaemonError> {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(Active { job, .. }) = self.active.remove(&id) else { return Ok(()) };
+        let Some(Active { job, is_pass, .. }) = self.active.remove(&id) else { return Ok(()) };
         let settled = self.planner.ended(&job);
         let end = match ended {
             Ok((_, end)) => end,
@@ -173,12 +171,15 @@ impl Service {
                 RequestEnd { result: RunResult::Failed, message: Some(message), run: None }
             }
         };
+        self.ledger.finish_requests(&settled.requests, &end).await?;
+        if !is_pass {
+            return Ok(());
+        }
         tell(&job, &end);
         if end.run.is_none() {
             // Whatever it had begun in the ledger is over.
             self.ledger.give_up_runs(&job, end.result, end.message.as_deref().unwrap_or_default()).await?;
         }
-        self.ledger.finish_requests(&settled.requests, &end).await?;
         match end.result {
             RunResult::Done => self.troubles.remove(&job),
             result => self.troubles.insert(job.clone(), result),
@@ -314,13 +315,14 @@ fn tolerate(result: Result<(), DaemonError>) -> Result<(), DaemonError> {
     }
 }
 
-/// Logs how a deed ended.
+/// Logs what there is to say about the end of a pass.
 fn tell(job: &str, end: &RequestEnd) {
+    let Some(message) = &end.message else { return };
     let result = end.result.as_str();
-    match (&end.message, end.result) {
-        (None, RunResult::Done) => info!(%job, result, "done"),
-        (None, _) => warn!(%job, result, "done"),
-        (Some(message), _) => error!(%job, result, "{message}"),
+    match end.result {
+        RunResult::Done => info!(%job, result, "{message}"),
+        RunResult::Attention | RunResult::Held | RunResult::Interrupted => warn!(%job, result, "{message}"),
+        RunResult::Failed | RunResult::Denied | RunResult::Refused => error!(%job, result, "{message}"),
     }
 }
 

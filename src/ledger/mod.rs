@@ -51,6 +51,8 @@ pub use stage::{Staged, StagedAs, Staging};
 pub use standing::Standing;
 pub use target::{Binding, JobRow};
 
+use std::fmt;
+
 /// A configured job's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(pub(crate) i64);
@@ -62,3 +64,9 @@ pub struct TargetId(pub(crate) i64);
 /// One pass of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunId(pub(crate) i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}

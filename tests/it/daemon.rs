@@ -5,6 +5,7 @@ mod restarts;
 mod schedule;
 mod signals;
 mod systemd;
+mod units;
 
 use std::fs::{self, File};
 use std::path::PathBuf;

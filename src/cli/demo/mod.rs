@@ -14,11 +14,12 @@ use super::args::{Demo, Global};
 use super::exit::{Exit, Failed};
 use super::interrupt::Interrupt;
 use super::logging;
+use crate::config::LogLevel;
 use crate::simulator::{Options, Simulator};
 
 /// Shows the whole thing at work.
 pub(super) async fn demo(global: &Global, command: &Demo) -> Result<Exit, Failed> {
-    logging::start(global, None);
+    logging::start(global, None, LogLevel::Warn);
     let interrupt = Interrupt::watch();
     let folder = folder(command.dir.as_deref())?;
     let simulator = Simulator::start(Options { data_file: Some(folder.join("bc.jsonl")), ..Options::default() })

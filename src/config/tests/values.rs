@@ -30,17 +30,13 @@ fn the_example_is_right() {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
     }
-    let surroundings = Surroundings::with(&[
-        ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap()),
-        ("BCSYNC_ALERT_URL", "https://alerts.example/hook"),
-    ]);
+    let surroundings = Surroundings::with(&[("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml.example");
     let config = load(&path, &surroundings).unwrap_or_else(|report| panic!("{report}"));
     assert!(config.report.problems().is_empty(), "{}", config.report);
 
     assert_eq!(config.ledger.path, Path::new("/var/lib/bcsync/ledger.db"));
     assert_eq!(config.ledger.redact, ["email", "phoneNumber"]);
-    assert_eq!(config.alerts.command, ["/usr/local/bin/notify-ops"]);
     let target = config.target("main").unwrap();
     assert_eq!(target.company.value, "CRONUS USA, Inc.");
     assert_eq!(target.secret_expires, NaiveDate::from_ymd_opt(2027, 2, 1));

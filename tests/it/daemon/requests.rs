@@ -111,3 +111,39 @@ async fn a_second_daemon_is_refused_and_the_first_goes_on() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_operators_do_works_beside_a_daemon() {
+    bed(async |bed| {
+        bed.accounts(1..=2).await;
+        bed.crm("UPDATE account SET no = 'C1 ' WHERE id = 2").await;
+        let daemon = Running::start(bed).ready().await;
+        let output = bed.bcsync(&["retry", "customers"]).await;
+        assert_eq!(output.status.code(), Some(2), "the job has not run yet");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("job customers has not run yet"));
+        bed.run().await.exits(1);
+        let retried = bed.output(&["retry", "--json"]).await;
+        assert!(retried.contains(r#"{"due":0,"job":"customers","refused":1}"#), "{retried}");
+        let output = bed.bcsync(&["resolve", "customers", "1", "--take", "bc"]).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is not in conflict"));
+        let output = bed.bcsync(&["approve", "customers"]).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("the brake holds nothing of job customers"));
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE kind = 'operation'").await, "5");
+
+        bed.crm("UPDATE account SET name = 'Else' WHERE id = 1; UPDATE account SET no = 'C2' WHERE id = 2").await;
+        bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
+        daemon.signal("HUP");
+        daemon.logs("was reloaded", 1).await;
+        let row = bed.customer("C1");
+        bed.edit("customers", &row, &serde_json::json!({ "displayName": "By hand" }));
+        bed.run().await.exits(1).did("customers", "2 staged, 1 created, 1 conflict");
+        let told = bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+        assert!(told.contains("record 1 is decided"), "{told}");
+        bed.run().await.exits(0);
+        assert_eq!(bed.customer("C1")["displayName"], "Else");
+        daemon.stops().await;
+    })
+    .await;
+}
