@@ -170,6 +170,12 @@ impl<'a> App<'a> {
         Self { config, environment, clock: Arc::new(SystemClock), budgets: Budgets::default() }
     }
 
+    /// The same by another clock, such as one that a test moves.
+    #[must_use]
+    pub fn with_clock(self, clock: SharedClock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Opens the ledger for writing.
     pub async fn open_ledger(&self) -> Result<Ledger, AppError> {
         Ok(Ledger::open(self.ledger_options(), self.clock.clone()).await?)

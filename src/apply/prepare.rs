@@ -91,9 +91,7 @@ impl Applier<'_> {
                 {
                     to_read.push(candidate);
                 }
-                Action::Update(changes) if changes.iter().any(|change| is_foreign(&link.snapshot, &change.name)) => {
-                    to_read.push(candidate);
-                }
+                Action::Update(changes) if self.sends_foreign(link, &changes) => to_read.push(candidate),
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
                 _ => {
                     let update = candidate.link_as_it_is(link);
@@ -115,6 +113,14 @@ impl Applier<'_> {
             }
         }
         self.prepare_gone(gone, round, prepared).await
+    }
+
+    /// Whether `changes`, or what has to be sent along with them, are over properties that somebody else has changed.
+    fn sends_foreign(&self, link: &Link, changes: &[PropertyChange]) -> bool {
+        let touches = |name: &str| {
+            changes.iter().any(|change| change.name == name || self.job.schema.overwritten(&change.name, name))
+        };
+        link.snapshot.sent.iter().any(|(name, _)| is_foreign(&link.snapshot, name) && touches(name))
     }
 
     /// The rows of `links` in BC, by id; those that are gone are not in the answer.

@@ -1,6 +1,6 @@
 //! What readers and writers share: the session, the addresses, the headers, and BC's clock.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +9,9 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::address::{Api, ApiRoute};
+use super::their_clock::TheirClock;
 use crate::clock::SharedClock;
 use crate::http::{Effect, Request, Response, Session};
-
-/// No offset known yet.
-const UNKNOWN: i64 = i64::MIN;
 
 /// One environment, reached on behalf of one app registration.
 pub struct Connection {
@@ -24,8 +22,7 @@ pub struct Connection {
     pub(super) batch_cost: u32,
     /// How long one request may take.
     timeout: Duration,
-    ahead_ms: AtomicI64,
-    newest_ms: AtomicI64,
+    theirs: TheirClock,
     requests: AtomicU64,
 }
 
@@ -34,28 +31,19 @@ impl Connection {
     /// the settle window must be longer by all the time that BC may still work on a request that was given up.
     #[must_use]
     pub fn new(session: Session, api: Api, clock: SharedClock, batch_cost: u32, timeout: Duration) -> Self {
-        Self {
-            session,
-            api,
-            clock,
-            batch_cost,
-            timeout,
-            ahead_ms: AtomicI64::new(UNKNOWN),
-            newest_ms: AtomicI64::new(UNKNOWN),
-            requests: AtomicU64::new(0),
-        }
+        Self { session, api, clock, batch_cost, timeout, theirs: TheirClock::default(), requests: AtomicU64::new(0) }
     }
 
-    /// By how many milliseconds BC's clock was ahead of ours at its newest answer; `None` before the first.
+    /// By how many milliseconds BC's clock is ahead of ours, at least; `None` before the first answer.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<i64> {
-        Some(self.ahead_ms.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNKNOWN)
+        self.theirs.ahead(self.clock.now())
     }
 
     /// The newest `Date` that BC gave, on its own clock, with whole seconds.
     #[must_use]
     pub fn newest_date(&self) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp_millis(Some(self.newest_ms.load(Ordering::Relaxed)).filter(|ms| *ms != UNKNOWN)?)
+        self.theirs.latest()
     }
 
     /// How many requests were answered so far.
@@ -67,9 +55,7 @@ impl Connection {
     pub(super) fn saw(&self, response: &Response) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if let Some(date) = response.date {
-            let ahead = date.signed_duration_since(self.clock.now()).num_milliseconds();
-            self.ahead_ms.store(ahead, Ordering::Relaxed);
-            self.newest_ms.fetch_max(date.timestamp_millis(), Ordering::Relaxed);
+            self.theirs.told(date, self.clock.now());
         }
     }
 

@@ -10,6 +10,7 @@ mod error;
 mod filter;
 mod reader;
 mod row;
+mod their_clock;
 mod writer;
 
 pub use address::{Api, ApiRoute};

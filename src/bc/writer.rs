@@ -81,7 +81,7 @@ impl Writer {
         Delays::new(policy)
     }
 
-    /// By how many milliseconds BC's clock was ahead of ours at its newest answer.
+    /// By how many milliseconds BC's clock is ahead of ours, at least.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<i64> {
         self.connection.clock_ahead()

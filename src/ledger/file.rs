@@ -104,9 +104,11 @@ pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
     }
 }
 
-/// Refuses to begin anew where something says that there was a ledger.
-pub(super) fn refuse_lost(path: &Path) -> Result<(), LedgerError> {
-    let trace = [beside(path, "-wal"), lock_path(path)].into_iter().find(|trace| has_content(trace));
+/// Refuses to begin anew where something says that there was a ledger: the trace in the lock, or the log of a file that
+/// is gone.
+pub(super) fn refuse_lost(path: &Path, found: Found) -> Result<(), LedgerError> {
+    let log = (found == Found::Nothing).then(|| beside(path, "-wal"));
+    let trace = log.into_iter().chain([lock_path(path)]).find(|trace| has_content(trace));
     trace.map_or(Ok(()), |trace| Err(LedgerError::Lost { path: path.to_owned(), trace }))
 }
 
@@ -204,7 +206,7 @@ mod tests {
         assert_eq!(look(&path).unwrap(), Found::Database { unclean: true });
         std::fs::write(&path, "").unwrap();
         assert_eq!(look(&path).unwrap(), Found::Nothing);
-        assert!(matches!(refuse_lost(&path), Err(LedgerError::Lost { .. })));
+        assert!(matches!(refuse_lost(&path, Found::Nothing), Err(LedgerError::Lost { .. })));
     }
 
     #[test]
@@ -212,11 +214,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
         let mut held = lock(&path).unwrap();
-        refuse_lost(&path).unwrap();
+        refuse_lost(&path, Found::Nothing).unwrap();
         leave_trace(&mut held).unwrap();
         leave_trace(&mut held).unwrap();
         assert_eq!(std::fs::read_to_string(lock_path(&path)).unwrap(), TRACE);
-        let lost = refuse_lost(&path).unwrap_err().to_string();
+        let lost = refuse_lost(&path, Found::Nothing).unwrap_err().to_string();
         assert!(lost.contains("ledger.db.lock says that there was one"), "{lost}");
         assert!(matches!(lock(&path), Err(LedgerError::Busy { .. })));
     }

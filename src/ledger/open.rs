@@ -68,7 +68,7 @@ impl Ledger {
         let (found, version) = inspect(path, &migrations).await?;
         let mut lock = file::lock(path)?;
         if version.is_none() {
-            file::refuse_lost(path)?;
+            file::refuse_lost(path, found)?;
         }
         let writer = pool(path, 1, false).await?;
         if found == Found::Nothing {
@@ -76,7 +76,7 @@ impl Ledger {
             let _ = file::restrict(path);
         }
         let soundness = Soundness::default();
-        if undone || found == (Found::Database { unclean: true }) {
+        if version.is_some() && (undone || found == (Found::Database { unclean: true })) {
             warn!(ledger = %path.display(), "the last process did not close the ledger; it is checked first");
             soundness.ensure(&writer).await?;
         }
@@ -91,7 +91,7 @@ impl Ledger {
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
     pub async fn open_read_only(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
-        if inspect(&options.path, &migrate::migrations()).await?.1.is_none() {
+        if version(&options.path).await?.is_none() {
             return Err(LedgerError::None { path: options.path });
         }
         let readers = pool(&options.path, 1, true).await?;
@@ -165,6 +165,11 @@ impl Ledger {
     }
 }
 
+/// The version of the ledger's tables; `None` when there are none yet.
+pub(super) async fn version(path: &Path) -> Result<Option<i64>, LedgerError> {
+    Ok(inspect(path, &migrate::migrations()).await?.1)
+}
+
 /// What lies under the ledger's name, and the version of its tables when it is a ledger; an error when it is something
 /// else or was made by a newer program. An empty database counts as none: a first run was killed at its very beginning.
 async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option<i64>), LedgerError> {
@@ -181,9 +186,9 @@ async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option
         migrate::verify(&pool, version.unwrap_or_default(), migrations.to_vec()).await?;
         version
     } else {
-        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name <> '_sqlx_migrations'")
-            .fetch_one(&pool)
-            .await?;
+        // The table of the migrations, with its index, is made before the first one.
+        let others = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+        let tables: i64 = sqlx::query_scalar(others).fetch_one(&pool).await?;
         if application != 0 || tables > 0 {
             return Err(foreign(format!("a SQLite file with application id {application}")));
         }
@@ -251,6 +256,21 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn a_file_whose_first_migration_was_never_made_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let (living, killed) = (folder.path().join("living.db"), folder.path().join("killed.db"));
+        let writer = pool(&living, 1, false).await.unwrap();
+        migrate::migrate(&writer, &living, None, Vec::new()).await.unwrap();
+        // As a process leaves it that is killed right before its first migration.
+        for ending in ["", "-wal"] {
+            std::fs::copy(file::beside(&living, ending), file::beside(&killed, ending)).unwrap();
+        }
+        let options = OpenOptions { path: killed, store_values: true, redact: Vec::new() };
+        let clock: SharedClock = std::sync::Arc::new(SystemClock);
+        Ledger::open(options, clock).await.unwrap().close().await;
+    }
 
     #[tokio::test]
     async fn a_copy_is_kept_before_the_tables_change_and_a_newer_file_is_refused() {

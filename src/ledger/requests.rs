@@ -6,7 +6,7 @@
 use sqlx::sqlite::SqlitePool;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::open::pool;
+use super::open::{pool, version};
 use super::{Ledger, LedgerError, OpenOptions, RunId, file};
 use crate::clock::{SharedClock, iso};
 use crate::model::RunResult;
@@ -136,6 +136,10 @@ pub struct Asking {
 impl Asking {
     /// Opens the ledger to ask the process that holds it; `None` when that one takes no requests.
     pub async fn open(options: OpenOptions, clock: SharedClock) -> Result<Option<Self>, LedgerError> {
+        // A ledger that is being made serves nobody yet, and opening it for writing would make one.
+        if version(&options.path).await?.is_none() {
+            return Ok(None);
+        }
         let pool = pool(&options.path, 1, false).await?;
         let serving = "SELECT count(DISTINCT value) = 1 FROM meta WHERE name IN ('epoch', 'serving')";
         if sqlx::query_scalar::<_, bool>(serving).fetch_one(&pool).await? {

@@ -63,3 +63,19 @@ async fn a_line_that_business_central_keeps_is_nobody_elses_business_any_more() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_city_that_a_person_put_there_survives_another_change_and_then_a_new_country() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.edit("customers", &bed.customer("C1"), &json!({ "city": "Bergen" }));
+        bed.crm("UPDATE account SET email = 'new@c1.example'").await;
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        // Business Central empties the city of another country, so that it has to be sent along.
+        bed.crm("UPDATE account SET country = 'SE'").await;
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["city"], "Bergen");
+    })
+    .await;
+}

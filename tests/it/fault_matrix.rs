@@ -1,0 +1,213 @@
+//! The faults that the program must survive, and where each of them is tried. Whatever the fault: no row twice, nothing
+//! lost, no person's value overwritten against the policy, nothing left that nobody can explain.
+//!
+//! Every named test must exist, so that the table cannot rot. Those that have no place elsewhere are in this file.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use bcsync::simulator::{Fault, FaultKind};
+
+use crate::bed::{TestBed, bed, writes};
+
+/// One fault: how it is named, what it is, and the tests that bring it about, by file.
+struct Row {
+    fault: &'static str,
+    what: &'static str,
+    tests: &'static [(&'static str, &'static [&'static str])],
+    /// What of it is not tried.
+    open: &'static str,
+}
+
+const PROPERTY: (&str, &[&str]) =
+    ("tests/property/main.rs", &["nothing_is_doubled_lost_or_overwritten", "nor_is_it_when_only_changes_are_read"]);
+
+#[rustfmt::skip]
+const MATRIX: &[Row] = &[
+    Row { fault: "F1", what: "killed at any instant", open: "",
+          tests: &[PROPERTY, ("tests/it/history.rs", &["a_pass_that_is_killed_is_told_and_completed"])] },
+    Row { fault: "F2", what: "killed at a named point", open: "only the beginning of a ledger is tried here",
+          tests: &[("src/ledger/open.rs", &["a_file_whose_first_migration_was_never_made_is_begun"])] },
+    Row { fault: "F3", what: "killed again while recovering", open: "", tests: &[PROPERTY] },
+    Row { fault: "F4", what: "power cut", open: "needs a file system of its own", tests: &[] },
+    Row { fault: "F5", what: "deterministic simulation", open: "real sockets and random histories instead",
+          tests: &[PROPERTY] },
+    Row { fault: "F6", what: "random histories against a model", open: "", tests: &[PROPERTY] },
+    Row { fault: "F7", what: "429 with every kind of Retry-After", open: "", tests: &[
+        ("tests/it/faults.rs", &["throttling_is_waited_out", "throttling_burns_no_attempt"]),
+        ("src/http/response.rs", &["retry_after_is_read_in_seconds_and_as_a_date"]),
+        ("src/http/retry.rs", &["what_the_server_asks_for_is_followed_within_bounds"]),
+        ("src/http/budget.rs", &["pauses_grow_until_a_request_goes_through"])] },
+    Row { fault: "F8", what: "500, 502, 503, 504, 408, before and after the commit", open: "", tests: &[
+        ("tests/it/fault_matrix.rs", &["gateway_errors_to_every_kind_of_write"]), PROPERTY] },
+    Row { fault: "F9", what: "late commit", open: "", tests: &[
+        ("tests/it/outbox.rs", &["an_order_that_arrives_late_is_made_once",
+            "a_line_that_is_lost_and_then_changed_is_there_once_whichever_request_wins"]), PROPERTY] },
+    Row { fault: "F10", what: "refused, reset and closed connections", open: "a name that cannot be resolved", tests: &[
+        ("tests/it/network.rs", &["a_business_central_that_turns_connections_down_leaves_nothing_open",
+            "customers_whose_request_never_arrived_whole_are_made_once",
+            "customers_whose_answer_broke_off_are_found_and_not_made_again", "changed_customers_survive_every_cut",
+            "orders_whose_request_never_arrived_wait_for_the_window_and_are_made_once",
+            "orders_whose_answer_broke_off_are_found_and_not_made_again",
+            "an_order_that_is_changed_with_its_lines_survives_every_cut", "reads_that_break_off_are_repeated"])] },
+    Row { fault: "F11", what: "silence, and bytes one by one", open: "", tests: &[
+        ("tests/it/silence.rs", &["a_write_into_silence_is_open_when_its_time_is_over",
+            "a_read_into_silence_is_tried_again_and_ends"]),
+        ("tests/it/network.rs", &["slow_connections_are_only_slow"])] },
+    Row { fault: "F12", what: "batch answers that are not whole", open: "", tests: &[
+        ("tests/it/faults.rs", &["an_operation_without_an_answer_is_read_back",
+            "a_refused_line_keeps_the_whole_order_as_it_was"]),
+        ("src/bc/batch.rs", &["answers_are_matched_by_id", "what_is_not_an_answer_to_us_is_refused"])] },
+    Row { fault: "F13", what: "answers that are too large or too deep", open: "an answer may hold 512 MB", tests: &[
+        ("tests/it/malformed.rs", &["answers_without_end_are_cut_and_told"]),
+        ("src/model/value.rs", &["what_nests_too_deep_is_refused"])] },
+    Row { fault: "F14", what: "malformed answers", open: "", tests: &[
+        ("tests/it/malformed.rs", &["answers_that_are_no_pages_are_told_and_not_believed"]),
+        ("tests/it/faults.rs", &["an_answer_that_is_no_json_is_no_answer"])] },
+    Row { fault: "F15", what: "pages that lead nowhere", open: "", tests: &[
+        ("tests/it/malformed.rs", &["pages_that_lead_nowhere_are_told"]),
+        ("tests/it/faults.rs", &["a_next_page_elsewhere_never_sees_the_token"])] },
+    Row { fault: "F16", what: "tokens that expire or are refused", open: "", tests: &[
+        ("tests/it/faults.rs", &["a_token_that_expires_in_the_middle_is_replaced",
+            "a_token_that_is_revoked_in_the_middle_is_replaced", "a_wrong_secret_ends_at_once_and_is_explained"]),
+        ("tests/it/fault_matrix.rs", &["a_token_that_is_always_refused_is_not_asked_for_again_and_again"])] },
+    Row { fault: "F17", what: "servers that prove nothing", open: "a certificate that changes during a run", tests: &[
+        ("tests/it/tls.rs", &["an_authority_in_extra_ca_is_trusted_and_nobody_else"])] },
+    Row { fault: "F18", what: "clocks that are set", open: "", tests: &[PROPERTY,
+        ("src/bc/their_clock.rs", &["it_never_falls_behind_when_ours_is_set_or_sleeps"])] },
+    Row { fault: "F19", what: "a full disk", open: "", tests: &[("tests/it/ledger_full.rs", &["nothing_is_sent_that_is_not_noted"])] },
+    Row { fault: "F20", what: "a disk that fails", open: "not tried", tests: &[] },
+    Row { fault: "F21", what: "a ledger that somebody else holds", open: "", tests: &[
+        ("tests/it/ledger_opening.rs", &["a_lock_of_another_program_is_waited_for_and_told_when_it_stays"])] },
+    Row { fault: "F22", what: "a damaged ledger", open: "", tests: &[
+        ("tests/it/ledger_flips.rs", &["a_flipped_bit_is_told_or_does_no_harm"]),
+        ("tests/it/ledger_opening.rs", &["a_part_of_a_ledger_is_refused_wherever_it_was_cut"])] },
+    Row { fault: "F23", what: "a ledger that is lost or old", open: "", tests: &[
+        ("tests/it/ledger_restored.rs", &["an_old_ledger_makes_nothing_a_second_time",
+            "a_lost_ledger_makes_nothing_a_second_time"]),
+        ("tests/it/ledger_opening.rs", &["a_ledger_that_is_gone_or_empty_is_begun_anew_on_request_only"])] },
+    Row { fault: "F24", what: "two processes", open: "", tests: &[
+        ("tests/it/ledger_opening.rs", &["a_process_that_was_overtaken_writes_nothing_more"]),
+        ("tests/it/history.rs", &["a_second_process_does_not_write_and_may_look"])] },
+    Row { fault: "F25", what: "signals at any moment", open: "", tests: &[
+        ("tests/it/interrupts.rs", &["storms_of_signals_leave_nothing_behind",
+            "a_read_that_hangs_is_given_up_wherever_it_stands",
+            "an_order_whose_total_could_not_be_read_any_more_is_settled_by_the_next_pass",
+            "a_write_that_takes_long_is_seen_to_its_end_and_a_second_signal_ends_it"])] },
+    Row { fault: "F26", what: "a source that changes meanwhile, equal stamps, swapped keys", open: "", tests: &[PROPERTY,
+        ("tests/it/source.rs", &["parents_and_lines_are_of_one_moment", "a_late_commit_within_the_overlap_is_found"]),
+        ("tests/it/fault_matrix.rs", &["customers_that_swap_their_numbers_swap_nothing_else"])] },
+    Row { fault: "F27", what: "a person between read and write", open: "", tests: &[PROPERTY,
+        ("tests/it/conflicts.rs", &["an_edit_in_the_last_moment_is_seen"]),
+        ("tests/it/races.rs", &["a_row_that_is_edited_all_the_time_is_written_in_a_later_pass"])] },
+    Row { fault: "F28", what: "few files and little memory", open: "", tests: &[
+        ("tests/it/fault_matrix.rs", &["sixty_four_open_files_are_enough"]),
+        ("tests/it/malformed.rs", &["answers_without_end_are_cut_and_told"])] },
+];
+
+#[test]
+fn every_fault_has_its_tests_and_every_test_exists() {
+    let mut faults = BTreeSet::new();
+    for Row { fault, what, tests, open } in MATRIX {
+        assert!(faults.insert(*fault), "{fault} is there twice");
+        assert!(!tests.is_empty() || !open.is_empty(), "{fault}, {what}: neither tried nor told why not");
+        for (file, names) in *tests {
+            let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+            for name in *names {
+                assert!(text.contains(&format!("fn {name}(")), "{fault}, {what}: {file} has no test {name}");
+            }
+        }
+        if !open.is_empty() {
+            println!("{fault}, {what}: not tried: {open}");
+        }
+    }
+    assert_eq!(faults.len(), 28);
+}
+
+/// What each kind of write does, in the source, and how it is struck.
+const KINDS: [(&str, &str, &str); 4] = [
+    ("customers", "POST", "INSERT INTO account (id, no, name, country, credit) VALUES (@, 'C@', 'New', 'NO', '1')"),
+    ("customers", "PATCH", "UPDATE account SET credit = '@.25' WHERE id = 1"),
+    ("salesOrders", "POST", "INSERT INTO sales_order (id, account_id, total) VALUES (@, 1, '0')"),
+    ("salesOrders", "PATCH", "INSERT INTO order_line VALUES (1, @, 'ITEM-1', '1', '2.25', 'Line @', @)"),
+];
+
+async fn gateway_errors_to(bed: &mut TestBed, committed: bool) {
+    bed.configure("[retry]", "[retry]\nattempts = 9");
+    bed.accounts([1]).await;
+    bed.orders([1], 1).await;
+    bed.run().await.exits(0);
+    for (set, method, sql) in KINDS {
+        for status in [500, 502, 503, 504, 408] {
+            let kind = FaultKind::Status { status, retry_after: Some(0), committed };
+            bed.strike(method, set, kind);
+            bed.crm(&sql.replace('@', &status.to_string())).await;
+            let pass = bed.run().await.exits(0);
+            if pass.count("orders", "pending") > 0 {
+                assert!(!committed && (set, method) == ("salesOrders", "POST"), "{status} to {method} {set}");
+                bed.let_time_pass(21 * 60);
+                bed.run().await.exits(0);
+            }
+            assert!(bed.simulator.faults().is_empty(), "{status} never struck {method} {set}");
+        }
+    }
+    assert_eq!((bed.rows("customers").len(), bed.rows("salesOrders").len()), (6, 6));
+    assert_eq!(bed.lines(1).len(), 6);
+    assert_eq!(bed.customer("C1")["creditLimit"].to_string(), "408.25");
+    let stats = bed.simulator.stats();
+    let [customers, orders] = ["customers", "salesOrders"].map(|set| stats.set(set));
+    assert_eq!((customers.creates, customers.updates, orders.creates, orders.updates), (6, 5, 6, 5));
+}
+
+#[tokio::test]
+async fn gateway_errors_to_every_kind_of_write() {
+    for committed in [false, true] {
+        bed(async |bed| gateway_errors_to(bed, committed).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_always_refused_is_not_asked_for_again_and_again() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        let refused = Fault::once(FaultKind::RevokeTokens, writes("GET", "companies"));
+        bed.simulator.inject(Fault { every: Some(1), times: None, ..refused });
+        let pass = bed.run().await.exits(77);
+        assert!(pass.message("customers").contains("`Microsoft Entra applications`"), "{}", pass.details());
+        assert!(bed.simulator.stats().tokens <= 3, "{:?}", bed.simulator.stats());
+        bed.simulator.clear_faults();
+        bed.run().await.exits(0).did("customers", "1 staged, 1 created");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn customers_that_swap_their_numbers_swap_nothing_else() {
+    bed(async |bed| {
+        bed.accounts([1, 2, 3]).await;
+        bed.run().await.exits(0);
+        let before = bed.rows("customers");
+        bed.crm("UPDATE account SET no = CASE id WHEN 1 THEN 'C2' ELSE 'C1' END WHERE id < 3").await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 2 refused");
+        assert_eq!(bed.rows("customers"), before);
+        bed.crm("UPDATE account SET no = 'C' || id").await;
+        bed.run().await.exits(0).did("customers", "3 unchanged");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sixty_four_open_files_are_enough() {
+    bed(async |bed| {
+        bed.accounts(1..=200).await;
+        bed.orders(1..=60, 2).await;
+        let command = bed.command(&["run", "--json"]);
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+        limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = tokio::task::spawn_blocking(move || limited.output()).await.unwrap().unwrap();
+        crate::bed::pass_of(&output).exits(0).did("orders", "60 staged, 60 created");
+    })
+    .await;
+}

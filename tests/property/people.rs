@@ -1,0 +1,153 @@
+//! What belongs to a person in Business Central, and how long it has to stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::{Policy, Property, Source, Step};
+
+/// How a line shows that is not there.
+pub(crate) const GONE: &str = "(gone)";
+
+/// A value that a person put in the place of ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) value: String,
+    /// Edits of the source since.
+    pub(crate) edits: u32,
+    /// Whether an edit of the source may still have been on its way at that moment.
+    pub(crate) pending: bool,
+    /// Whether nobody can say whose the value is: the row was not linked yet, or Business Central made it anew.
+    pub(crate) weak: bool,
+}
+
+/// What people did, and what the source did to the same properties.
+#[derive(Debug, Default)]
+pub(crate) struct People {
+    pub(crate) claims: BTreeMap<Property, Claim>,
+    /// Phone numbers, which no mapping knows, by set and number of the row.
+    pub(crate) phones: BTreeMap<(&'static str, u8), String>,
+    /// Descriptions and quantities of people's own lines by order.
+    pub(crate) own_lines: BTreeMap<u8, Vec<(String, u32)>>,
+    /// Numbers of customers, and orders, whose linked row a person removed. They never come back.
+    pub(crate) removed: BTreeSet<(&'static str, u8)>,
+    /// Those whose row a person removed before it was linked.
+    pub(crate) removed_early: BTreeSet<(&'static str, u8)>,
+    /// Orders whose customer changed.
+    moved: BTreeSet<u8>,
+    /// Edits of the source since all of them were last seen settled.
+    pending: BTreeSet<Property>,
+    given_out: u32,
+}
+
+impl People {
+    /// A number that no person and no source used before.
+    pub(crate) fn fresh(&mut self) -> u32 {
+        self.given_out += 1;
+        10_000 + self.given_out
+    }
+
+    /// A person put a phone number there.
+    pub(crate) fn phone(&mut self, set: &'static str, number: u8, phone: &str) {
+        if set == "customers" || !self.moved.contains(&number) {
+            self.phones.insert((set, number), phone.to_owned());
+        }
+    }
+
+    /// A person put `value` there. `linked`: whether the program knows the row by now.
+    pub(crate) fn claim(&mut self, property: Property, value: String, linked: bool) {
+        let before = self.claims.get(&property);
+        let pending = self.pending.contains(&property) || before.is_some_and(|claim| claim.edits > 0 || claim.pending);
+        let made_anew = matches!(property, Property::Line(id, _) if self.moved.contains(&id));
+        let weak = !linked || made_anew || before.is_some_and(|claim| claim.weak);
+        self.claims.insert(property, Claim { value, edits: 0, pending, weak });
+    }
+
+    /// Notes what a step in the source means for people's values. `source` is as it is after the step.
+    pub(crate) fn source_took(&mut self, source: &Source, step: &Step) {
+        match *step {
+            Step::Account(id) => {
+                self.edited(Property::CustomerEmail(id));
+                self.edited(Property::CustomerCity(id));
+            }
+            Step::Email(id, _) => self.edited(Property::CustomerEmail(source.accounts[&id].no)),
+            Step::Order(id, _) => {
+                self.edited(Property::OrderEmail(id));
+                for line in super::model::IDS {
+                    self.edited(Property::Line(id, line));
+                }
+                self.moved(id);
+            }
+            Step::OrderEmail(id, _) => self.edited(Property::OrderEmail(id)),
+            Step::Line(id, line, _) | Step::DropLine(id, line) => self.edited(Property::Line(id, line)),
+            Step::Move(id, _) => self.moved(id),
+            _ => {}
+        }
+        for (property, claim) in &mut self.claims {
+            let (Property::CustomerEmail(no) | Property::CustomerCity(no)) = property else { continue };
+            claim.weak |= source.disputed.contains(no);
+        }
+    }
+
+    /// The order may get another customer by now. Business Central makes its lines anew then, and copies what the
+    /// customer has.
+    fn moved(&mut self, id: u8) {
+        self.moved.insert(id);
+        self.phones.remove(&("salesOrders", id));
+        for (property, claim) in &mut self.claims {
+            claim.weak |= matches!(property, Property::Line(order, _) if *order == id);
+        }
+    }
+
+    fn edited(&mut self, property: Property) {
+        self.pending.insert(property);
+        if let Some(claim) = self.claims.get_mut(&property) {
+            claim.edits += 1;
+        }
+    }
+
+    /// A person removed the row, or it was posted.
+    pub(crate) fn row_is_gone(&mut self, set: &'static str, number: u8, linked: bool) {
+        self.phones.remove(&(set, number));
+        if set == "salesOrders" {
+            self.own_lines.remove(&number);
+        }
+        self.claims.retain(|property, _| match property {
+            Property::CustomerEmail(no) | Property::CustomerCity(no) => set != "customers" || *no != number,
+            Property::OrderEmail(id) | Property::Line(id, _) => set != "salesOrders" || *id != number,
+        });
+        if linked {
+            self.removed.insert((set, number))
+        } else {
+            self.removed_early.insert((set, number))
+        };
+    }
+
+    /// Nothing is on its way any more: what differs from the source by now stays.
+    pub(crate) fn all_is_settled(&mut self, policy: impl Fn(Property) -> Policy, agrees: impl Fn(Property) -> bool) {
+        self.pending.clear();
+        self.claims.retain(|property, _| !agrees(*property));
+        for (property, claim) in &mut self.claims {
+            claim.edits =
+                if policy(*property) == Policy::SourceWins { 0 } else { claim.edits + u32::from(claim.pending) };
+            claim.pending = false;
+        }
+    }
+}
+
+impl Claim {
+    /// Whether the policy lets nobody overwrite the value.
+    pub(crate) fn is_protected(&self, policy: Policy) -> bool {
+        !self.weak
+            && match policy {
+                Policy::SourceWins => self.edits == 0 && !self.pending,
+                // The first edit of the source lost against it; from then on it is what both agreed on.
+                Policy::BcWins => self.edits + u32::from(self.pending) <= 1,
+                Policy::Hold => true,
+            }
+    }
+
+    /// Whether the source must have overwritten the value, once everything has arrived. `fresh`: what the source holds
+    /// was never sent before.
+    pub(crate) fn is_overwritten(&self, policy: Policy, fresh: bool) -> bool {
+        !self.weak && policy == Policy::SourceWins && self.edits > 0 && fresh
+    }
+}
