@@ -50,6 +50,26 @@ async fn a_second_process_does_not_write_and_may_look() {
 }
 
 #[tokio::test]
+async fn a_process_that_stands_still_keeps_the_ledger_and_goes_on() {
+    bed(async |bed| {
+        let first = begun(bed).await;
+        signal(&first, "-STOP");
+        // What it had sent is done meanwhile, and answered to nobody.
+        bed.simulator.settled().await;
+        let rows = bed.rows("customers").len();
+        for _ in 0..3 {
+            let second = bed.bcsync(&["run"]).await;
+            assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+        }
+        assert_eq!(bed.rows("customers").len(), rows);
+        signal(&first, "-CONT");
+        ended(first).await.exits(0);
+        assert_eq!((bed.rows("customers").len(), bed.rows("salesOrders").len()), (100, 5));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_interrupted_pass_leaves_what_the_next_one_completes() {
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
         bed(async |bed| {
