@@ -419,6 +419,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_together_goes_in_the_order_of_after_also_between_targets() {
+        let mut planner = planner(vec![plan("customers", "main", &[]), plan("orders", "other", &["customers"])]);
+        for (id, job) in [(1, "orders"), (2, "customers")] {
+            planner.ask(request(id, job, false), at(NOON));
+        }
+        assert_eq!(begin(&mut planner, NOON), ["customers"]);
+        planner.ended("customers");
+        assert_eq!(begin(&mut planner, NOON), ["orders"]);
+    }
+
+    #[test]
     fn another_configuration_keeps_turns_and_gives_back_what_nobody_can_do() {
         let mut planner = planner(vec![plan("customers", "main", &[]), plan("orders", "main", &[])]);
         planner.due("customers", due(NOON));

@@ -52,6 +52,16 @@ async fn a_pass_that_was_missed_is_made_up_for_once_unless_it_may_not_be() {
 }
 
 #[tokio::test]
+async fn a_daemon_does_not_start_with_a_bad_configuration() {
+    bed(async |bed| {
+        bed.configure("match_on = \"number\"", "match_on = \"nothing\"");
+        assert_eq!(bed.bcsync(&["daemon"]).await.status.code(), Some(78));
+        bed.configure("match_on = \"nothing\"", "match_on = \"number\"");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_schedule_that_was_changed_meanwhile_has_missed_nothing() {
     bed(async |bed| {
         bed.configure("[jobs.customers]\n", "[jobs.customers]\nschedule = \"@yearly\"\n");
