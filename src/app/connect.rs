@@ -121,6 +121,7 @@ impl App<'_> {
         };
         let client = HttpClient::new(&ClientOptions {
             extra_ca_pem: target.extra_ca.as_ref().map(|path| file(&path.value)).transpose()?,
+            plain_only: [&target.login_url, &target.base_url].iter().all(|url| url.scheme() == "http"),
             proxy: target.proxy.clone(),
             ..ClientOptions::default()
         })?;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError};
 use crate::ledger::{Ledger, NewRequest, RequestEnd};
-use crate::model::{RunResult, Take};
+use crate::model::{Counts, RunResult, Take};
 use crate::ops::{self, OpsError};
 
 /// The kind of request that asks for an operation.
@@ -28,8 +28,8 @@ pub enum Operation {
     Resolve {
         /// The record's key.
         key: String,
-        /// Whether the source's values are taken, else Business Central's.
-        source: bool,
+        /// Whose values are taken.
+        take: Take,
     },
 }
 
@@ -41,14 +41,8 @@ pub enum Operated {
     Approved {
         /// Its fingerprint.
         plan: String,
-        /// Rows to be made.
-        creates: u64,
-        /// Rows to be changed.
-        updates: u64,
-        /// Rows to be deleted or blocked.
-        deletes: u64,
-        /// Links to be closed.
-        closes: u64,
+        /// How much of each kind.
+        counts: Counts,
     },
     /// Records are tried again.
     Retried {
@@ -112,20 +106,14 @@ async fn operate(ledger: &Ledger, job: &str, operation: &Operation) -> Result<Op
     Ok(match operation {
         Operation::Approve => {
             let plan = ops::approve(ledger, job).await?;
-            Operated::Approved {
-                plan: plan.fingerprint.to_string(),
-                creates: plan.counts.creates,
-                updates: plan.counts.updates,
-                deletes: plan.counts.deletes,
-                closes: plan.counts.closes,
-            }
+            Operated::Approved { plan: plan.fingerprint.to_string(), counts: plan.counts }
         }
         Operation::Retry { keys } => {
             let retried = ops::retry(ledger, job, keys).await?;
             Operated::Retried { due: retried.due, refused: retried.refused }
         }
-        Operation::Resolve { key, source } => {
-            ops::resolve(ledger, job, key, if *source { Take::Source } else { Take::Bc }).await?;
+        Operation::Resolve { key, take } => {
+            ops::resolve(ledger, job, key, *take).await?;
             Operated::Resolved
         }
     })

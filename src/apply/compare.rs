@@ -97,6 +97,15 @@ pub(super) fn answered(sent: &[(String, Value)], row: &Row) -> Values {
     sent.iter().filter_map(|(name, _)| Some((name.clone(), row.get(name)?.clone()))).collect()
 }
 
+/// Whether `held` is somebody else's: none of the values that are `ours`. What BC does not show cannot be told to be.
+pub(super) fn is_theirs(
+    held: Option<&Value>,
+    ours: [Option<&Value>; 2],
+    same: impl Fn(&Value, Option<&Value>) -> bool,
+) -> bool {
+    held.is_some() && !ours.into_iter().flatten().any(|value| same(value, held))
+}
+
 /// What someone changed in `row` since our last write: from what is there now to nothing, for a row that is to go.
 pub(super) fn touched(job: &ApplyJob, last: &Snapshot, row: &Row) -> Vec<FieldChange> {
     let is_ours = |(name, sent): &&(String, Value)| {
@@ -108,11 +117,10 @@ pub(super) fn touched(job: &ApplyJob, last: &Snapshot, row: &Row) -> Vec<FieldCh
     let mut touched: Vec<_> = last.sent.iter().filter(|sent| !is_ours(sent)).map(field).collect();
     let lines = document_lines(job, row);
     let is_as_written = |line: &LinkedLine| {
-        let answered = |name: &str| line.answered.iter().find(|(known, _)| known == name).map(|(_, value)| value);
         find_line(job, line, &lines).is_some_and(|row| {
             line.sent.iter().all(|(name, sent)| {
                 let is = |value: &Value| job.same_in_line(name, value, row.get(name));
-                is(sent) || answered(name).is_some_and(is)
+                is(sent) || line.answered(name).is_some_and(is)
             })
         })
     };

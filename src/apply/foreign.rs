@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use super::compare;
 use super::job::ApplyJob;
 use crate::bc::Row;
-use crate::model::{LinkedLine, Snapshot, Value, Values};
+use crate::model::{LinkedLine, Snapshot, Value};
 
 /// Names of properties, those of lines as `lines[KEY].NAME`.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,9 @@ impl Foreign {
         let mut names = HashSet::new();
         for (name, sent) in &last.sent {
             let ours = [Some(sent), last.answered(name)];
-            if now.sent(name) == Some(sent) && differs(row.get(name), ours, |value, held| job.same(name, value, held)) {
+            if now.sent(name) == Some(sent)
+                && compare::is_theirs(row.get(name), ours, |value, held| job.same(name, value, held))
+            {
                 names.insert(name.clone());
             }
         }
@@ -38,9 +40,9 @@ impl Foreign {
             let Some(row) = compare::find_line(job, line, &rows) else { continue };
             let Some(now) = now.lines.iter().find(|known| known.key == line.key) else { continue };
             for (name, sent) in &line.sent {
-                let ours = [Some(sent), value_of(&line.answered, name)];
+                let ours = [Some(sent), line.answered(name)];
                 let same = |value: &Value, held: Option<&Value>| job.same_in_line(name, value, held);
-                if value_of(&now.sent, name) == Some(sent) && differs(row.get(name), ours, same) {
+                if now.sent(name) == Some(sent) && compare::is_theirs(row.get(name), ours, same) {
                     names.insert(in_line(&line.key, name));
                 }
             }
@@ -69,9 +71,7 @@ impl Foreign {
         for line in anew {
             let Some(before) = before.iter().find(|known| known.key == line.key) else { continue };
             for (name, sent) in &mut line.sent {
-                if let Some(before) =
-                    value_of(&before.sent, name).filter(|_| self.0.contains(&in_line(&line.key, name)))
-                {
+                if let Some(before) = before.sent(name).filter(|_| self.0.contains(&in_line(&line.key, name))) {
                     *sent = before.clone();
                 }
             }
@@ -82,15 +82,6 @@ impl Foreign {
 /// Whether the property was sent and is not ours any more.
 pub(super) fn is_foreign(last: &Snapshot, name: &str) -> bool {
     last.sent(name).is_some() && last.answered(name).is_none()
-}
-
-/// What BC does not show cannot be told to be somebody else's.
-fn differs(held: Option<&Value>, ours: [Option<&Value>; 2], same: impl Fn(&Value, Option<&Value>) -> bool) -> bool {
-    held.is_some() && !ours.into_iter().flatten().any(|value| same(value, held))
-}
-
-fn value_of<'v>(values: &'v Values, name: &str) -> Option<&'v Value> {
-    values.iter().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
 fn in_line(key: &str, name: &str) -> String {

@@ -1,7 +1,8 @@
 //! Documents that BC lets nobody change for now: released, in review, or already shipped or invoiced in part.
 //!
-//! Nothing of such a change is sent. A document that is shipped or invoiced in part is closed: people work on it. A locked document is read again after a while, at most once a run and all of them
-//! in one look-up; the while grows with the time that it has been locked.
+//! Nothing of such a change is sent. A document that is shipped or invoiced in part is closed: people work on it. A
+//! locked document is read again after a while, at most once a run and all of them in one look-up; the while grows with
+//! the time that it has been locked.
 
 use std::time::Duration;
 

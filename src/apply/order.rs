@@ -173,11 +173,8 @@ impl LinePlan<'_> {
             let held = row.get(&change.name);
             let is =
                 |value: Option<&Value>| value.is_some_and(|value| self.job.same_in_line(&change.name, value, held));
-            let of =
-                |values: &Values| values.iter().find(|(name, _)| *name == change.name).map(|(_, value)| value.clone());
-            let ours = known.and_then(|line| of(&line.answered));
-            let untouched =
-                is(change.old.as_ref()) || is(ours.as_ref()) || is(Some(&change.new)) || change.old.is_none();
+            let ours = known.and_then(|line| line.answered(&change.name));
+            let untouched = is(change.old.as_ref()) || is(ours) || is(Some(&change.new)) || change.old.is_none();
             match self.policy {
                 _ if untouched => {
                     self.field(&key, &change.name, change.old.clone(), Some(change.new.clone()));
@@ -238,15 +235,9 @@ impl LinePlan<'_> {
 
     /// What `row` holds otherwise than we left it.
     fn changed_by_others(&self, known: &LinkedLine, row: &Row) -> Vec<(String, Option<Value>)> {
-        let answered =
-            |name: &str| known.answered.iter().find(|(answered, _)| answered == name).map(|(_, value)| value);
         let differs = |(name, sent): &&(String, Value)| {
-            let held = row.get(name);
-            held.is_some()
-                && [Some(sent), answered(name)]
-                    .into_iter()
-                    .flatten()
-                    .all(|ours| !self.job.same_in_line(name, ours, held))
+            let ours = [Some(sent), known.answered(name)];
+            compare::is_theirs(row.get(name), ours, |value, held| self.job.same_in_line(name, value, held))
         };
         known.sent.iter().filter(differs).map(|(name, _)| (name.clone(), row.get(name).cloned())).collect()
     }

@@ -10,10 +10,7 @@ pub(super) const KEPT: &str = "Business Central keeps what someone changed there
 
 /// What a person decided about a conflict.
 pub(super) fn decided(take: Take) -> Reason {
-    Reason::new(match take {
-        Take::Source => "the source is right, as a person decided",
-        Take::Bc => "Business Central is right, as a person decided",
-    })
+    Reason::new(take.told())
 }
 
 /// Why nothing was sent by a job that makes no rows.
@@ -35,7 +32,8 @@ pub(super) fn waits_for(missing: &[Reference]) -> String {
     format!("waits for {}", list.join(" and for "))
 }
 
-/// BC's words as the ledger keeps them; `own` are the record's values. The two refusals that nearly every new set-up meets get their fix.
+/// BC's words as the ledger keeps them; `own` are the record's values. The two refusals that nearly every new set-up
+/// meets get their fix.
 pub(super) fn reason_of<'v>(refusal: &BcError, own: impl Iterator<Item = &'v Value>) -> Reason {
     let hint = if refusal.message.contains("Posting Group must have a value") {
         ". Rows made through the API get posting groups only from a template: in Business Central open `API Setup` and \

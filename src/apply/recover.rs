@@ -257,8 +257,7 @@ impl Applier<'_> {
             None => Vec::new(),
             Some(row) => {
                 let property = |(name, sent): &(String, Value)| {
-                    let before = line.answered.iter().find(|(known, _)| known == name).map(|(_, before)| before);
-                    trace(sent, before, |value| self.job.same_in_line(name, value, row.get(name)))
+                    trace(sent, line.answered(name), |value| self.job.same_in_line(name, value, row.get(name)))
                 };
                 line.sent.iter().map(property).collect()
             }

@@ -7,14 +7,13 @@ use super::exit::{Exit, Failed};
 use super::outside::load_to_look;
 use crate::app::{App, Operation};
 use crate::config::ProcessEnvironment;
-use crate::model::Take;
 
 /// Notes whose values a person takes.
 pub(super) async fn resolve(global: &Global, command: &Resolve) -> Result<Exit, Failed> {
     let config = load_to_look(global, &ProcessEnvironment)?;
     let Resolve { job, key, take } = command;
     let take = take.model();
-    let operation = Operation::Resolve { key: key.clone(), source: take == Take::Source };
+    let operation = Operation::Resolve { key: key.clone(), take };
     App::new(&config, &ProcessEnvironment).operate(job, &operation).await?;
     let mut out = anstream::stdout();
     if global.json {

@@ -22,7 +22,9 @@ pub(super) async fn retry(global: &Global, command: &Retry) -> Result<Exit, Fail
         match app.operate(&job, &operation).await {
             Ok(operated) => tell(global, &job, &operated)?,
             // Of all jobs, those that have not run yet have nothing to try again.
-            Err(AppError::Ops(OpsError::NoJob(_)) | AppError::Declined(_)) if command.job.is_none() => {}
+            Err(AppError::Ops(OpsError::NoJob(_))) if command.job.is_none() => {}
+            // Nor have those that the daemon does not run; whatever it says, the others are still asked for.
+            Err(AppError::Declined(why)) if command.job.is_none() => writeln!(anstream::stderr(), "{job}: {why}")?,
             Err(error) => return Err(error.into()),
         }
     }

@@ -87,17 +87,21 @@ pub(super) fn tell(out: &mut impl Write, finished: &Finished) -> std::io::Result
     let mode = if report.full { "full" } else { "incremental" };
     writeln!(out, "{}: {} ({mode} read, {} requests)", report.job, report.result.as_str(), report.requests)?;
     let named = report.counters.named();
-    let list = |range: std::ops::Range<usize>| {
-        let parts: Vec<_> = named[range]
+    // What was read and what was taken up, each followed by what it comes to.
+    let taken = named.iter().position(|(name, _)| *name == "taken").unwrap_or(named.len());
+    let (read, taken) = named.split_at(taken);
+    let list = |counted: &[(&str, u64)]| {
+        let parts: Vec<_> = counted
             .iter()
+            .skip(1)
             .filter(|(_, count)| *count > 0)
             .map(|(name, count)| format!("{count} {name}"))
             .collect();
         if parts.is_empty() { String::new() } else { format!(" = {}", parts.join(" + ")) }
     };
-    writeln!(out, "  read  {}{}", report.counters.read, list(1..6))?;
+    writeln!(out, "  read  {}{}", report.counters.read, list(read))?;
     if report.counters.taken > 0 {
-        writeln!(out, "  taken {}{}", report.counters.taken, list(7..20))?;
+        writeln!(out, "  taken {}{}", report.counters.taken, list(taken))?;
     }
     if let Some(message) = &report.message {
         writeln!(out, "  {message}")?;

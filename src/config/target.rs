@@ -108,6 +108,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<Target> {
     let proxy = table.optional("proxy", address::read_proxy).map(Located::into_value);
     let pause = table.optional("pause", read_pause).map(Located::into_value);
     let settle_window = read_settle_window(&mut table, &base_url);
+    refuse_example(&mut table, client_id.as_ref(), &login_url);
     let limits = read_limits(&mut table);
     table.finish();
     Some(Target {
@@ -127,6 +128,19 @@ pub(super) fn read(value: &Value<'_>) -> Option<Target> {
         settle_window,
         limits,
     })
+}
+
+/// The `client_id` in `config.toml.example`: of no application but the simulator's.
+const EXAMPLE_CLIENT_ID: &str = "11111111-2222-3333-4444-555555555555";
+
+/// Whoever installs the package has the example as configuration, and is told what to put in, not what Entra ID answers.
+fn refuse_example(table: &mut Table<'_>, client_id: Option<&Located<String>>, login_url: &Url) {
+    if let Some(id) = client_id.filter(|id| id.value == EXAMPLE_CLIENT_ID && !address::is_loopback(login_url)) {
+        let problem = id.error("this is still the example's");
+        table
+            .findings()
+            .push(problem.hint("fill in tenant, environment, company and the client id of your app registration"));
+    }
 }
 
 fn known(url: &str) -> Url {

@@ -35,6 +35,9 @@ const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id
 pub struct ClientOptions {
     /// Certificates (PEM) that are trusted beside the operating system's.
     pub extra_ca_pem: Option<Vec<u8>>,
+    /// Whether only plain HTTP to this machine is sent: then nobody has to be trusted, and a machine without any
+    /// certificate will do.
+    pub plain_only: bool,
     /// A proxy for everything but loopback addresses; without one, the usual environment variables hold.
     pub proxy: Option<Url>,
     /// How long resolving, connecting and the TLS handshake may take together.
@@ -45,7 +48,13 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { extra_ca_pem: None, proxy: None, connect_timeout: Duration::from_secs(10), max_body: 512 * 1024 * 1024 }
+        Self {
+            extra_ca_pem: None,
+            plain_only: false,
+            proxy: None,
+            connect_timeout: Duration::from_secs(10),
+            max_body: 512 * 1024 * 1024,
+        }
     }
 }
 
@@ -73,7 +82,7 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client for one trust domain; reads the operating system's trusted certificates.
+    /// A client for one trust domain; reads the operating system's trusted certificates, if any are needed.
     pub fn new(options: &ClientOptions) -> Result<Self, BuildError> {
         // A second client finds a provider installed, the same one: only the first call can succeed.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -81,7 +90,10 @@ impl HttpClient {
             Some(pem) => certificates(pem)?,
             None => Vec::new(),
         };
-        let common = || base(options.connect_timeout).tls_certs_merge(extra.clone());
+        let common = || {
+            let base = base(options.connect_timeout);
+            if options.plain_only { base.tls_certs_only([]) } else { base.tls_certs_merge(extra.clone()) }
+        };
         let outward = match &options.proxy {
             Some(url) => common().proxy(Proxy::all(url.clone()).map_err(|e| BuildError::Proxy(told(&e)))?),
             None => common(),

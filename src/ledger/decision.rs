@@ -33,14 +33,13 @@ impl Ledger {
             other => return Ok(Decided::NoConflict(other.map(|(state, _)| state))),
         }
         sqlx::query(
-            "UPDATE outbox SET state = 'pending', decision = ?3, changed_at = ?4, \
-             reason = iif(?3 = 'bc', 'Business Central is right', 'the source is right') || ', as a person decided' \
-             WHERE job_id = ?1 AND key = ?2",
+            "UPDATE outbox SET state = 'pending', decision = ?3, changed_at = ?4, reason = ?5 WHERE job_id = ?1 AND key = ?2",
         )
         .bind(job.0)
         .bind(key)
         .bind(take.as_str())
         .bind(self.now())
+        .bind(take.told())
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;

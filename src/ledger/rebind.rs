@@ -4,6 +4,7 @@
 
 use super::link_write::{self, LinkWrite};
 use super::links::read;
+use super::target::put;
 use super::{Binding, JobId, Ledger, LedgerError, TargetId};
 use crate::model::{Fingerprint, Snapshot};
 
@@ -120,20 +121,7 @@ impl Ledger {
                 sqlx::query(sqlx::AssertSqlSafe(statement)).bind(target.0).execute(&mut *tx).await?;
             }
         }
-        sqlx::query(
-            "UPDATE target SET tenant = ?2, environment = ?3, company_id = ?4, company_name = ?5, local_currency = ?6, \
-             bound_at = ?7, checksum = ?8, suspended = NULL WHERE target_id = ?1",
-        )
-        .bind(target.0)
-        .bind(&binding.tenant)
-        .bind(&binding.environment)
-        .bind(&binding.company_id)
-        .bind(&binding.company_name)
-        .bind(&binding.local_currency)
-        .bind(self.now())
-        .bind(binding.checksum().finish().as_bytes().as_slice())
-        .execute(&mut *tx)
-        .await?;
+        put(&mut tx, binding, &self.now()).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Targets and jobs: what the ledger is bound to.
 
+use sqlx::{Sqlite, Transaction};
+
 use super::checksum::Checksum;
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::Fingerprint;
@@ -48,7 +50,7 @@ impl Binding {
         format!("{} in {} of {}", self.company_id, self.environment, self.tenant)
     }
 
-    pub(super) fn checksum(&self) -> Checksum {
+    fn checksum(&self) -> Checksum {
         let sum = Checksum::of_target(&self.name).text(&self.tenant).text(&self.environment);
         sum.text(&self.company_id).text(&self.local_currency)
     }
@@ -57,6 +59,33 @@ impl Binding {
 /// The checksum of a job's cursor. A damaged one could stand behind records that were never read.
 pub(super) fn cursor_checksum(job: JobId, cursor: &str) -> Checksum {
     Checksum::of_job("job", job).text(cursor)
+}
+
+/// Binds the target of this name to the company, whatever it was bound to.
+pub(super) async fn put(
+    tx: &mut Transaction<'static, Sqlite>,
+    binding: &Binding,
+    now: &str,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO target (name, tenant, environment, company_id, company_name, local_currency, bound_at, checksum) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
+         ON CONFLICT (name) DO UPDATE SET tenant = excluded.tenant, environment = excluded.environment, \
+         company_id = excluded.company_id, company_name = excluded.company_name, \
+         local_currency = excluded.local_currency, bound_at = excluded.bound_at, checksum = excluded.checksum, \
+         suspended = NULL",
+    )
+    .bind(&binding.name)
+    .bind(&binding.tenant)
+    .bind(&binding.environment)
+    .bind(&binding.company_id)
+    .bind(&binding.company_name)
+    .bind(&binding.local_currency)
+    .bind(now)
+    .bind(binding.checksum().finish().as_bytes().as_slice())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 type TargetRow = (String, String, String, String, String, Vec<u8>);
@@ -93,20 +122,7 @@ impl Ledger {
             }
         } else {
             let mut tx = self.write().await?;
-            sqlx::query(
-                "INSERT INTO target (name, tenant, environment, company_id, company_name, local_currency, bound_at, \
-                 checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )
-            .bind(&binding.name)
-            .bind(&binding.tenant)
-            .bind(&binding.environment)
-            .bind(&binding.company_id)
-            .bind(&binding.company_name)
-            .bind(&binding.local_currency)
-            .bind(self.now())
-            .bind(binding.checksum().finish().as_bytes().as_slice())
-            .execute(&mut *tx)
-            .await?;
+            put(&mut tx, binding, &self.now()).await?;
             tx.commit().await?;
         }
         let id = sqlx::query_scalar("SELECT target_id FROM target WHERE name = ?1")

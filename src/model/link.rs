@@ -17,6 +17,20 @@ pub struct LinkedLine {
     pub answered: Values,
 }
 
+impl LinkedLine {
+    /// What we sent for the property `name` last.
+    #[must_use]
+    pub fn sent(&self, name: &str) -> Option<&Value> {
+        value_of(&self.sent, name)
+    }
+
+    /// What BC answered for the property `name` after our last write.
+    #[must_use]
+    pub fn answered(&self, name: &str) -> Option<&Value> {
+        value_of(&self.answered, name)
+    }
+}
+
 /// The state of a BC row as we last wrote and saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
@@ -95,14 +109,18 @@ impl Snapshot {
     /// What we sent for the property `name` last.
     #[must_use]
     pub fn sent(&self, name: &str) -> Option<&Value> {
-        self.sent.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        value_of(&self.sent, name)
     }
 
     /// What BC answered for the property `name` after our last write.
     #[must_use]
     pub fn answered(&self, name: &str) -> Option<&Value> {
-        self.answered.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        value_of(&self.answered, name)
     }
+}
+
+fn value_of<'v>(values: &'v Values, name: &str) -> Option<&'v Value> {
+    values.iter().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]

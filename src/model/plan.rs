@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fingerprint, Fingerprinter};
 
 /// What is to be done with the row of one record. A record of which nothing is to be done is no part of a plan.
@@ -29,7 +31,7 @@ impl Step {
 }
 
 /// How many steps of each kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Rows made.
     pub creates: u64,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What happens with a row that matches but was not made by this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adopt {
@@ -36,7 +38,8 @@ pub enum OnConflict {
 }
 
 /// Whose values a person takes to end a conflict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Take {
     /// The source's: they are sent.
     Source,
@@ -51,6 +54,15 @@ impl Take {
         match self {
             Self::Source => "source",
             Self::Bc => "bc",
+        }
+    }
+
+    /// The decision in words.
+    #[must_use]
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Source => "the source is right, as a person decided",
+            Self::Bc => "Business Central is right, as a person decided",
         }
     }
 

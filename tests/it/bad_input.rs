@@ -707,3 +707,15 @@ async fn looking_needs_no_secret() {
         .says("target main: the credential `bc` cannot be found")
         .says("LoadCredential=bc:");
 }
+
+/// Whoever counts on being told must not find out otherwise on the day it matters.
+#[tokio::test]
+async fn sections_without_effect_are_warned_of() {
+    let scene = scene().await;
+    scene.run(&["check"]).await.exits(0).says("in order");
+    let sections = "[monitor]\nlisten = \"127.0.0.1:9187\"\n[alerts]\ncommand = [\"/bin/true\"]\n[ledger]";
+    scene.configure(&changed("[ledger]", sections));
+    let told = scene.run(&["check"]).await.exits(0);
+    told.says("warning: [monitor] has no effect in this version")
+        .says("warning: [alerts] has no effect in this version");
+}

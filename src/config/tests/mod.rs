@@ -3,6 +3,7 @@
 mod mistakes;
 mod secrets;
 mod values;
+mod whole_files;
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -32,6 +32,16 @@ fn the_example_is_right() {
     }
     let surroundings = Surroundings::with(&[("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml.example");
+    let report = load(&path, &surroundings).unwrap_err();
+    let [problem] = report.problems() else { panic!("{report}") };
+    assert_eq!(
+        (problem.path.as_str(), problem.message.as_str()),
+        ("targets.main.client_id", "this is still the example's")
+    );
+
+    let mine = fs::read_to_string(&path).unwrap().replace("11111111-2222-3333-4444-555555555555", "mine");
+    let path = directory.path().join("config.toml");
+    fs::write(&path, mine).unwrap();
     let config = load(&path, &surroundings).unwrap_or_else(|report| panic!("{report}"));
     assert!(config.report.problems().is_empty(), "{}", config.report);
 

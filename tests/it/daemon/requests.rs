@@ -121,6 +121,9 @@ async fn what_operators_do_works_beside_a_daemon() {
         let output = bed.bcsync(&["retry", "customers"]).await;
         assert_eq!(output.status.code(), Some(2), "the job has not run yet");
         assert!(String::from_utf8_lossy(&output.stderr).contains("job customers has not run yet"));
+        let output = bed.bcsync(&["retry"]).await;
+        assert_eq!(output.status.code(), Some(0), "of all jobs, it is no mistake");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("customers: job customers has not run yet"));
         bed.run().await.exits(1);
         let retried = bed.output(&["retry", "--json"]).await;
         assert!(retried.contains(r#"{"due":0,"job":"customers","refused":1}"#), "{retried}");
@@ -130,7 +133,7 @@ async fn what_operators_do_works_beside_a_daemon() {
         let output = bed.bcsync(&["approve", "customers"]).await;
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("the brake holds nothing of job customers"));
-        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE kind = 'operation'").await, "5");
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE kind = 'operation'").await, "7");
 
         bed.crm("UPDATE account SET name = 'Else' WHERE id = 1; UPDATE account SET no = 'C2' WHERE id = 2").await;
         bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
