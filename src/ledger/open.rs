@@ -24,6 +24,9 @@ const APPLICATION_ID: i64 = 0x6263_7379;
 /// How long SQLite waits for another connection that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the write-ahead log may stay, in bytes, once it was carried over into the file.
+const WAL_KEPT: u64 = 64 << 20;
+
 /// Where the ledger is and what its history may hold.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
@@ -229,6 +232,8 @@ pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Resu
     if !read_only {
         // FULL: a commit that was answered survives a power cut; NORMAL loses the newest ones.
         options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        // A log that grew because somebody kept the file open gives its room back.
+        options = options.pragma("journal_size_limit", WAL_KEPT.to_string());
     }
     PoolOptions::new().max_connections(connections).connect_with(options).await.map_err(|error| match error {
         sqlx::Error::Database(ref refusal) if refusal.message().contains("unable to open") => {
