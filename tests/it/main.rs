@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands, helpers included")]
 
+mod alerts;
 mod bad_input;
 mod bed;
 mod brake;
@@ -23,6 +24,7 @@ mod ledger_full;
 mod ledger_opening;
 mod ledger_restored;
 mod links;
+mod listener;
 mod malformed;
 mod manual;
 mod network;
