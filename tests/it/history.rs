@@ -23,7 +23,7 @@ async fn begun(bed: &mut TestBed) -> Child {
 }
 
 async fn ended(child: Child) -> Pass {
-    pass_of(&tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap())
+    pass_of(&crate::process::ended(child).await)
 }
 
 fn signal(child: &Child, name: &str) {
@@ -99,7 +99,7 @@ async fn a_pass_that_is_killed_is_told_and_completed() {
     bed(async |bed| {
         let child = begun(bed).await;
         signal(&child, "-KILL");
-        tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+        crate::process::ended(child).await;
         bed.simulator.configure(|settings| settings.operation_ms = 0);
         bed.simulator.settled().await;
         bed.run().await.exits(0);

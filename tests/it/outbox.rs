@@ -226,7 +226,10 @@ async fn a_customer_that_arrives_late_is_ours_whatever_adopt_says() {
         );
         bed.accounts([1, 2]).await;
         bed.strike("POST", "customers", LATE);
-        bed.run().await.exits(0).did("customers", "2 staged, 2 created");
+        let pass = bed.run().await.exits(0);
+        // They are there before they are made again, or after that.
+        let counts = [pass.count("customers", "created"), pass.count("customers", "adopted")];
+        assert_eq!(counts.iter().sum::<u64>(), 2, "{}", pass.details());
         bed.simulator.settled().await;
         assert_eq!(bed.rows("customers").len(), 2);
     })
