@@ -94,7 +94,9 @@ const MATRIX: &[Row] = &[
         ("tests/it/ledger_opening.rs", &["a_ledger_that_is_gone_or_empty_is_begun_anew_on_request_only"])] },
     Row { fault: "F24", what: "two processes", open: "", tests: &[
         ("tests/it/ledger_opening.rs", &["a_process_that_was_overtaken_writes_nothing_more"]),
-        ("tests/it/history.rs", &["a_second_process_does_not_write_and_may_look"])] },
+        ("tests/it/history.rs", &["a_second_process_does_not_write_and_may_look",
+            "a_process_that_stands_still_keeps_the_ledger_and_goes_on",
+            "a_process_that_stood_still_past_its_time_outs_ends_and_the_next_one_goes_on"])] },
     Row { fault: "F25", what: "signals at any moment", open: "", tests: &[
         ("tests/it/interrupts.rs", &["storms_of_signals_leave_nothing_behind",
             "a_read_that_hangs_is_given_up_wherever_it_stands",
