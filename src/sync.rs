@@ -107,6 +107,7 @@ impl Pass<'_> {
             vanished: report.vanished,
             requests: report.requests,
         };
+        crate::fault!("K13: applied, run open");
         self.ledger.end_run(run, &end).await?;
         Ok(report)
     }

@@ -55,11 +55,14 @@ impl Applier<'_> {
         }
         let begun = Instant::now();
         let expand = self.job.schema.lines.as_ref().map(|lines| lines.navigation);
-        let rows = self.rows_by_match(&self.job.entity, expand, sought).await?;
+        let mut rows = self.rows_by_match(&self.job.entity, expand, sought).await?;
         let invoices = match self.job.schema.successor.and_then(EntityName::parse) {
             Some(successor) => self.rows_by_match(&successor, None, sought).await?,
             None => Vec::new(),
         };
+        if crate::mutant!("invoices before orders") {
+            rows = self.rows_by_match(&self.job.entity, expand, sought).await?;
+        }
         let find = |one: &Sought| {
             let of = |rows: &[Row]| rows.iter().filter(|row| self.is_of(one, row)).cloned().collect::<Vec<_>>();
             (one.key.clone(), decide(of(&rows), of(&invoices), begun))

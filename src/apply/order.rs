@@ -70,6 +70,9 @@ impl Applier<'_> {
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
         let mut operations =
             vec![Operation::patch(document.clone(), &row.etag, self.fence(&send, &resolved.properties, row))];
+        if send.is_empty() && crate::mutant!("line changes without a fence") {
+            operations.clear();
+        }
         operations.extend(lines);
         operations.push(Operation::read_back(format!("{document}?$expand={expand}")));
         let (bc_id, etag, adopts) = (row.id.clone(), row.etag.clone(), candidate.link.is_none());

@@ -99,8 +99,12 @@ impl Applier<'_> {
         parts: Vec<Option<Part>>,
     ) -> Result<(), ApplyError> {
         let Some(write) = writes.pop() else { return Ok(()) };
-        let whole = parts.iter().all(|part| part.as_ref().is_some_and(Part::succeeded));
-        let row = parts.last().and_then(Option::as_ref).and_then(|part| Row::parse(&part.body));
+        let mut whole = parts.iter().all(|part| part.as_ref().is_some_and(Part::succeeded));
+        let mut row = parts.last().and_then(Option::as_ref).and_then(|part| Row::parse(&part.body));
+        if crate::mutant!("parts of a failed transaction count") {
+            whole = true;
+            row = parts.iter().flatten().find(|part| part.succeeded()).and_then(|part| Row::parse(&part.body));
+        }
         if let (true, Some(row)) = (whole, row) {
             let mut settlement = self.success(&write, &row);
             if matches!(write.what, What::Order { partial: true, .. }) {

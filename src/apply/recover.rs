@@ -4,6 +4,7 @@
 //! does not matter; elsewhere only the settle window tells, measured on BC's clock. A change is told by the etag: as
 //! long as it stands nothing happened, and of the lost request and the next one under the same etag only one can win.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -98,6 +99,7 @@ impl Applier<'_> {
         if intents.is_empty() {
             return Ok(());
         }
+        crate::fault!("K15: open intents found, nothing read back");
         info!(job = %self.job.name, records = intents.len(), "finding out what became of requests without an answer");
         // The look-ups below begin now: what BC's clock said until here is earlier than their answers.
         let as_of = self.outlet.reader.connection().newest_date();
@@ -107,10 +109,14 @@ impl Applier<'_> {
         let mut found = self.look_up(&sought).await?;
         let ids: Vec<_> = changes.iter().filter_map(|intent| intent.noted.bc_id.as_deref()).map(Value::from).collect();
         let rows = self.rows_with_ids(&ids).await?;
-        crate::fault!("recover: read back");
+        crate::fault!("K15: read back, nothing concluded");
+        let attempted = if creates.is_empty() { HashMap::new() } else { self.ledger.attempted(self.job.id).await? };
         for intent in creates {
             let resolved = match found.remove(&intent.noted.key) {
                 None => continue,
+                Some(Found::One(row)) if self.is_of_earlier(&intent, &attempted, &row) => {
+                    Resolved::Undone { repeated: true, note: Note::default() }
+                }
                 Some(found) => self.resolve_create(&intent, found, as_of),
             };
             self.act(run, round, &intent, resolved).await?;
@@ -149,6 +155,14 @@ impl Applier<'_> {
             _ => Vec::new(),
         };
         Sought::new(&intent.noted.key, values, self.job.schema.document, &intent.noted.snapshot.sent)
+    }
+
+    /// Whether `row` was made by an earlier create of the same record, and not by `intent`: then what that one sent is in
+    /// it, which may be an older version.
+    fn is_of_earlier(&self, intent: &Intent, attempted: &HashMap<String, Vec<Snapshot>>, row: &Row) -> bool {
+        let earlier = attempted.get(&intent.noted.key);
+        earlier.into_iter().flatten().any(|attempt| self.made_with(&attempt.sent, row))
+            && !self.made_with(&intent.noted.snapshot.sent, row)
     }
 
     fn resolve_create(&self, intent: &Intent, found: Found, as_of: Option<DateTime<Utc>>) -> Resolved {
@@ -202,7 +216,11 @@ impl Applier<'_> {
             };
         };
         let stands = |intent: &Intent| intent.noted.base_etag.as_deref() == Some(row.etag.as_str());
-        let can_come = |intent: &&Intent| stands(intent) && !self.window_has_passed(intent, as_of);
+        let can_come = |intent: &&Intent| {
+            stands(intent)
+                && !self.window_has_passed(intent, as_of)
+                && !crate::mutant!("an open change is settled by reading")
+        };
         if let Some(intent) = intents.iter().rfind(can_come) {
             return Resolved::Released { etag: row.etag.clone(), until: self.until(intent) };
         }
@@ -289,6 +307,7 @@ impl Applier<'_> {
         resolved: Resolved,
     ) -> Result<(), ApplyError> {
         let key = intent.noted.key.as_str();
+        crate::fault!("K15: concluded, not stored");
         match resolved {
             Resolved::Done(settlement) => {
                 self.settle(run, round, vec![*settlement]).await?;
@@ -326,6 +345,7 @@ impl Applier<'_> {
                 self.settle(run, round, vec![settlement]).await?;
             }
         }
+        crate::fault!("K15: one record resolved");
         Ok(())
     }
 
@@ -340,7 +360,7 @@ impl Applier<'_> {
     /// Whether the lost request can no longer take effect: a `Date` of BC from before the look-up is later than its
     /// sending by the whole window.
     fn window_has_passed(&self, intent: &Intent, as_of: Option<DateTime<Utc>>) -> bool {
-        as_of.is_some_and(|date| date >= self.window_ends(intent))
+        as_of.is_some_and(|date| date >= self.window_ends(intent)) || crate::mutant!("no settle window")
     }
 
     /// The end of the window on BC's clock. Without an offset of the two clocks ours stands in; BC's are well kept.

@@ -65,7 +65,9 @@ impl Applier<'_> {
             let totals: HashMap<_, _> =
                 rows.iter().filter_map(|row| Some((row.key.clone(), row.total().cloned()?))).collect();
             let (mut settlements, mut closes) = (Vec::new(), Vec::new());
-            for prepared in self.prepare(rows, round, lookups).await? {
+            let all = self.prepare(rows, round, lookups).await?;
+            crate::fault!("K3: writes prepared");
+            for prepared in all {
                 match prepared {
                     Prepared::Settled(settlement) => settlements.push(with_open_intent(*settlement, &lock(round))),
                     Prepared::Gone(settlement) => closes.push(*settlement),
@@ -194,12 +196,23 @@ impl Applier<'_> {
                 continue;
             }
             let noting = lock(round).noting();
-            self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
+            if !crate::mutant!("intent after send") {
+                self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
+            }
             drop(noting);
-            let answer = self.outlet.writer.send(slot, &route, &operations, mode).await;
+            let mut answer = self.outlet.writer.send(slot, &route, &operations, mode).await;
+            if crate::mutant!("intent after send") {
+                self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
+            }
+            if crate::mutant!("an open write is sent again")
+                && let Answer::Open { cause } = answer
+            {
+                answer = Answer::NotDone { cause };
+            }
             let keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
             match answer {
                 Answer::Parts { parts, elapsed } => {
+                    crate::fault!("K10: answer understood, nothing settled");
                     let rows = writes.iter().map(Write::weight).sum();
                     pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).measured(rows, elapsed);
                     let writes = std::mem::take(writes);
@@ -294,6 +307,7 @@ impl Applier<'_> {
                 vec![Operation::post(url, object(&body))]
             }
             What::Update { bc_id, etag, properties, .. } => {
+                let etag = if crate::mutant!("no If-Match") { "*" } else { etag };
                 vec![Operation::patch(format!("{set}({bc_id})"), etag, object(properties))]
             }
             What::Delete { bc_id, etag, .. } => vec![Operation::delete(format!("{set}({bc_id})"), etag)],

@@ -112,6 +112,9 @@ impl Writer {
         }
         let error = BcError::read(Sent::Create, response.status.as_u16(), &response.body);
         match error.class {
+            ErrorClass::Open if response.status == 503 && crate::mutant!("503 to a write means not done") => {
+                Answer::Throttled { cause: error.to_string() }
+            }
             ErrorClass::Open | ErrorClass::Undiagnosed => Answer::Open { cause: error.to_string() },
             ErrorClass::Throttled => Answer::Throttled { cause: error.to_string() },
             ErrorClass::Transient => Answer::NotDone { cause: error.to_string() },

@@ -69,5 +69,6 @@ async fn listen(
         }
         warn!("stopping: what was sent is seen to its end; a second signal ends at once");
         cancel.cancel();
+        crate::fault!("K16: asked to stop");
     }
 }

@@ -201,6 +201,7 @@ impl TokenSource {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = self.client.send(self.request()).await.map_err(|error| self.unreachable(&error))?;
         if answer.status == StatusCode::OK {
+            crate::fault!("K17: token received, not kept");
             return self.granted(&answer, asked).ok_or_else(|| self.unexpected());
         }
         let retry_after = answer.retry_after(self.clock.now());

@@ -204,9 +204,9 @@ impl Ledger {
         .bind(clock_ahead)
         .execute(&mut *tx)
         .await?;
-        crate::fault!("intent: before commit");
+        crate::fault!("K4: inside the intent transaction");
         tx.commit().await?;
-        crate::fault!("intent: after commit");
+        crate::fault!("K5: intents committed, nothing sent");
         Ok(())
     }
 
@@ -253,6 +253,7 @@ impl Ledger {
         .bind(released)
         .execute(&mut *tx)
         .await?;
+        crate::fault!("K15: inside the removal of intents");
         tx.commit().await?;
         Ok(())
     }

@@ -76,8 +76,16 @@ pub(super) async fn migrate(
             copy(pool, &kept).await?;
         }
     }
+    #[cfg(feature = "fault")]
+    pool.acquire().await?.lock_handle().await?.set_commit_hook(|| {
+        crate::fault!("K0: inside a migration");
+        true
+    });
     Migrator::with_migrations(migrations).run(pool).await.map_err(|error| LedgerError::Unusable {
         path: path.to_owned(),
         cause: format!("its tables cannot be brought up to date: {error}"),
-    })
+    })?;
+    #[cfg(feature = "fault")]
+    pool.acquire().await?.lock_handle().await?.remove_commit_hook();
+    Ok(())
 }

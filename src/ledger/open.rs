@@ -67,6 +67,7 @@ impl Ledger {
         // Looked at first, so that nothing is left beside a file that is not ours.
         let (found, version) = inspect(path, &migrations).await?;
         let mut lock = file::lock(path)?;
+        crate::fault!("K0: locked, nothing opened");
         if version.is_none() {
             file::refuse_lost(path, found)?;
         }
@@ -81,8 +82,10 @@ impl Ledger {
             soundness.ensure(&writer).await?;
         }
         migrate::migrate(&writer, path, version, migrations).await?;
+        crate::fault!("K0: migrated, no trace beside the file");
         file::leave_trace(&mut lock)
             .map_err(|error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() })?;
+        crate::fault!("K0: migrated, epoch not counted");
         let epoch = next_epoch(&writer).await?;
         let readers = pool(path, 4, true).await?;
         let identity = Identity::of(path);
@@ -113,7 +116,9 @@ impl Ledger {
         if self.lock.is_some() {
             // A failure here costs nothing but the convenience: the next start sets the mode again.
             let _ = sqlx::query("PRAGMA optimize").execute(&self.writer).await;
+            crate::fault!("K14: before the log is folded in");
             let _ = sqlx::query("PRAGMA journal_mode = DELETE").execute(&self.writer).await;
+            crate::fault!("K14: log folded in");
         }
         self.writer.close().await;
     }

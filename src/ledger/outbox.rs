@@ -1,5 +1,7 @@
 //! The outbox as apply reads it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -167,6 +169,20 @@ impl Ledger {
             None => Err(LedgerError::Corrupt { table: "outbox", key: row.try_get("key")? }),
         };
         rows.iter().map(due).collect()
+    }
+
+    /// What earlier creates of records of the job sent whose answers were lost, by key; only of those that have some.
+    pub async fn attempted(&self, job: JobId) -> Result<HashMap<String, Vec<Snapshot>>, LedgerError> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT key, attempted FROM outbox WHERE attempted IS NOT NULL AND job_id = ?1")
+                .bind(job.0)
+                .fetch_all(&self.readers)
+                .await?;
+        let read = |(key, json): (String, String)| match attempts(Some(&json)) {
+            Some(attempted) => Ok((key, attempted)),
+            None => Err(LedgerError::Corrupt { table: "outbox", key }),
+        };
+        rows.into_iter().map(read).collect()
     }
 
     /// How many records of the job a person must look at, whenever they were read.

@@ -68,9 +68,9 @@ impl Ledger {
             })
             .collect();
         self.write_changes(&mut tx, job, run, &told, &now).await?;
-        crate::fault!("settle: before commit");
+        crate::fault!("K11: inside the settling transaction");
         tx.commit().await?;
-        crate::fault!("settle: after commit");
+        crate::fault!("K12: settled");
         Ok(())
     }
 

@@ -94,8 +94,9 @@ impl Ledger {
                 .execute(&mut *stage.tx)
                 .await?;
         }
-        crate::fault!("stage: before commit");
+        crate::fault!("K2: inside the staging transaction");
         stage.tx.commit().await?;
+        crate::fault!("K2: staged, with the cursor");
         Ok(staging)
     }
 
@@ -250,6 +251,7 @@ impl Stage<'_> {
         for put in &mut plan.put {
             if let Some((job, key)) = owners.get(&put.key)
                 && put.reason.is_none()
+                && !crate::mutant!("no unique match value")
             {
                 let owner = format!("record {key} of job {job}");
                 put.reason = Some(format!(

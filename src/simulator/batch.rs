@@ -38,7 +38,8 @@ pub(super) struct Operation<'a> {
     /// Given back with the answer.
     #[serde(default)]
     pub(super) id: Option<String>,
-    method: String,
+    /// HTTP verb.
+    pub(super) method: String,
     url: String,
     #[serde(default)]
     headers: HashMap<String, String>,

@@ -254,6 +254,15 @@ fn cost(settings: &Settings, incoming: &Incoming) -> usize {
     }
 }
 
+/// How many rows a request is to create.
+fn creates(incoming: &Incoming) -> u64 {
+    if !incoming.is_batch() {
+        return u64::from(incoming.method == "POST");
+    }
+    let Ok(envelope) = Envelope::parse(&incoming.body) else { return 0 };
+    envelope.requests.iter().filter(|operation| operation.method == "POST").count() as u64
+}
+
 /// Waits for its turn, takes its time, and does what the request says or the fault wants.
 async fn work(state: Arc<State>, incoming: Incoming, open: OpenWork) -> Outcome {
     let settings = state.settings();
@@ -274,6 +283,7 @@ async fn work(state: Arc<State>, incoming: Incoming, open: OpenWork) -> Outcome 
     }
     if let Some(FaultKind::LateCommit { min_ms, max_ms, answer, silent }) = fault {
         let delay = state.faults().between(min_ms, max_ms);
+        state.stats().late_creates += creates(&incoming);
         tokio::spawn(async move {
             sleep(Duration::from_millis(delay)).await;
             execute(&state, &incoming, usize::MAX).await;

@@ -23,6 +23,8 @@ pub struct Stats {
     pub metadata: u64,
     /// Faults that have struck.
     pub faults: u64,
+    /// Rows to be created by requests that take effect late.
+    pub late_creates: u64,
     /// Operations, alone or in envelopes, by set.
     pub sets: BTreeMap<String, Operations>,
     /// Most requests that ran at the same time.

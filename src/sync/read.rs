@@ -76,6 +76,7 @@ impl Pass<'_> {
                     present.insert(link);
                 }
             }
+            crate::fault!("K1: page read");
             self.stage(row.id, mapping, page, standings, reading).await?;
             (self.progress)(Progress::Read(reading.counters.read));
         }
@@ -90,6 +91,7 @@ impl Pass<'_> {
         if full && summary.complete {
             self.conclude(row.id, outbox_end, reading).await?;
         }
+        crate::fault!("K3: read to the end");
         self.ledger.read_ended(row.id, mapping, full && summary.complete).await?;
         Ok(())
     }
@@ -177,6 +179,7 @@ impl Pass<'_> {
             reading.counters = counters;
             return Ok(());
         }
+        crate::fault!("K2: page mapped");
         let entity = self.job.entity.to_string();
         let done = self
             .ledger

@@ -1,0 +1,227 @@
+//! The judge: what is wrong when everything has come to rest.
+//!
+//! Rest means that faults are over, nothing is on its way, every window has passed and a few undisturbed passes were
+//! made. Then both sides must be equal but for what people changed, and one more pass over everything must send nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::people::{Held, Place};
+use crate::world::World;
+
+/// Undisturbed passes within which everything must have come to rest.
+const PASSES: usize = 5;
+
+/// What is wrong, each as a text; empty is right.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// Rows, lines or documents that are there more than once.
+    pub(crate) duplicates: Vec<String>,
+    /// Records that are not in Business Central as they are in the source.
+    pub(crate) lost: Vec<String>,
+    /// Values that a person entered and that are gone.
+    pub(crate) overwritten: Vec<String>,
+    /// Requests that nobody knows the outcome of, and records that are left for no reason of theirs.
+    pub(crate) unresolved: Vec<String>,
+    /// A ledger that is damaged, a pass that fails, a pass that sends what is there.
+    pub(crate) unsound: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether nothing is wrong.
+    pub(crate) fn is_clean(&self) -> bool {
+        let all = [&self.duplicates, &self.lost, &self.overwritten, &self.unresolved, &self.unsound];
+        all.iter().all(|wrong| wrong.is_empty())
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            ("twice", &self.duplicates),
+            ("lost", &self.lost),
+            ("overwritten", &self.overwritten),
+            ("unresolved", &self.unresolved),
+            ("unsound", &self.unsound),
+        ];
+        for (what, wrong) in all.iter().filter(|(_, wrong)| !wrong.is_empty()) {
+            writeln!(formatter, "{what}:\n  {}", wrong.join("\n  "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings the world to rest and judges it.
+pub(crate) async fn judge(world: &World) -> Verdict {
+    let mut verdict = Verdict::default();
+    world.simulator.clear_faults();
+    if let Some(wire) = &world.wire {
+        wire.disarm();
+    }
+    for _ in 0..PASSES {
+        world.let_windows_pass().await;
+        let status = world.run(&[], &[]).await;
+        if !matches!(status.code(), Some(0 | 1)) {
+            verdict.unsound.push(format!("an undisturbed pass ended with {status}: {}", world.said()));
+            return verdict;
+        }
+        if world.ledger("SELECT 1 FROM outbox WHERE state NOT IN ('conflict', 'quarantined') LIMIT 1").await.is_empty()
+        {
+            break;
+        }
+    }
+    world.simulator.reset_stats();
+    let status = world.run(&["--full"], &[]).await;
+    let writes = world.simulator.stats().writes();
+    if writes > 0 || !matches!(status.code(), Some(0 | 1)) {
+        verdict.unsound.push(format!("the last pass sent {writes} and ended with {status}: {}", world.said()));
+    }
+    look_into_ledger(world, &mut verdict).await;
+    let held = world.held();
+    find_duplicates(world, &held, &mut verdict);
+    let disputed = disputed(world, &mut verdict).await;
+    compare_customers(world, &held, &disputed, &mut verdict).await;
+    compare_orders(world, &held, &disputed, &mut verdict).await;
+    for (place, entered) in &world.entered {
+        let now = held.at(place);
+        if now.as_ref() != Some(entered) {
+            verdict.overwritten.push(format!("{place:?}: a person entered {entered}, now it is {now:?}"));
+        }
+    }
+    verdict
+}
+
+async fn look_into_ledger(world: &World, verdict: &mut Verdict) {
+    let open = world.ledger("SELECT job_id, key, kind, sent_at FROM intent").await;
+    verdict.unresolved.extend(open.into_iter().map(|intent| format!("intent {intent}")));
+    for (sql, right) in [
+        ("PRAGMA integrity_check", &["ok"][..]),
+        ("PRAGMA foreign_key_check", &[]),
+        ("SELECT run_id FROM run WHERE result = 'running'", &[]),
+    ] {
+        let found = world.ledger(sql).await;
+        if found != right {
+            verdict.unsound.push(format!("{sql}: {found:?}"));
+        }
+    }
+    // A record that is linked twice, or a row that no record is linked to, would be one that nobody keeps in step.
+    for (set, count) in [("customers", world.accounts), ("salesOrders", world.orders)] {
+        let linked = world.ledger(&format!("SELECT DISTINCT bc_id FROM links WHERE entity = '{set}'")).await.len();
+        if i64::try_from(linked).unwrap() != count {
+            verdict.unsound.push(format!("{linked} rows of {set} are linked, the source has {count} records"));
+        }
+    }
+}
+
+fn find_duplicates(world: &World, held: &Held, verdict: &mut Verdict) {
+    for (set, property) in [("customers", "number"), ("salesOrders", "externalDocumentNumber")] {
+        for (value, count) in world.simulator.duplicates(set, property).unwrap() {
+            verdict.duplicates.push(format!("{count} {set} with {property} {value}"));
+        }
+    }
+    let orders: BTreeSet<_> = held.orders.iter().map(|row| text(row, "externalDocumentNumber")).collect();
+    for invoice in world.rows("salesInvoices") {
+        let number = text(&invoice, "externalDocumentNumber");
+        if orders.contains(&number) {
+            verdict.duplicates.push(format!("{number} is an order and an invoice"));
+        }
+    }
+    let mut lines: BTreeMap<_, usize> = BTreeMap::new();
+    for line in &held.lines {
+        *lines.entry((text(line, "documentId"), text(line, "description"))).or_default() += 1;
+    }
+    for ((document, line), count) in lines.into_iter().filter(|(_, count)| *count > 1) {
+        verdict.duplicates.push(format!("document {document} has {line:?} {count} times"));
+    }
+}
+
+/// The records that are in conflict, as they may be when a person changed them. Anything else in the outbox is not right.
+async fn disputed(world: &World, verdict: &mut Verdict) -> BTreeSet<String> {
+    let mut disputed = BTreeSet::new();
+    let left = world
+        .ledger(
+            "SELECT json_extract(outbox.record, '$.no'), outbox.state, outbox.reason FROM outbox JOIN job USING (job_id)",
+        )
+        .await;
+    for row in left {
+        let (number, state) = row.split_once('|').unwrap();
+        let changed_by_person = world.entered.keys().any(|place| match place {
+            Place::Customer(customer, property) => customer == number && *property != "phoneNumber",
+            Place::Order(order, _) | Place::Quantity(order, _) => order == number,
+        });
+        if state.starts_with("conflict|") && changed_by_person {
+            disputed.insert(number.to_owned());
+        } else {
+            verdict.unresolved.push(format!("{number} is left: {state}"));
+        }
+    }
+    disputed
+}
+
+async fn compare_customers(world: &World, held: &Held, disputed: &BTreeSet<String>, verdict: &mut Verdict) {
+    let told = |row: &Value| {
+        let credit = row["creditLimit"].to_string();
+        (text(row, "number"), format!("{}|{}|{credit}", text(row, "displayName"), text(row, "email")))
+    };
+    let customers: BTreeMap<_, _> = held.customers.iter().map(told).collect();
+    for row in world.rows_of_source("SELECT no, name, email, credit + 0 FROM account").await {
+        let [number, name, email, credit] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        if disputed.contains(number) {
+            continue;
+        }
+        let entered = world.entered.get(&Place::Customer(number.to_owned(), "email")).map_or(email, String::as_str);
+        let wanted = format!("{name}|{entered}|{credit}");
+        let held = customers.get(number);
+        if held != Some(&wanted) {
+            verdict.lost.push(format!("customer {number} is to be {wanted}, and is {held:?}"));
+        }
+    }
+}
+
+async fn compare_orders(world: &World, held: &Held, disputed: &BTreeSet<String>, verdict: &mut Verdict) {
+    let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in &held.lines {
+        let told = format!("{} {} {}", text(line, "description"), line["quantity"], line["unitPrice"]);
+        lines.entry(text(line, "documentId")).or_default().push(told);
+    }
+    let mut orders = BTreeMap::new();
+    for order in &held.orders {
+        let mut lines = lines.remove(&text(order, "id")).unwrap_or_default();
+        lines.sort();
+        let header = format!("{}|{}", text(order, "customerNumber"), text(order, "email"));
+        orders.insert(text(order, "externalDocumentNumber"), format!("{header}|{}", lines.join(",")));
+    }
+    for invoice in world.rows("salesInvoices") {
+        orders.entry(text(&invoice, "externalDocumentNumber")).or_insert_with(|| "posted".to_owned());
+    }
+    let mut wanted_lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in world
+        .rows_of_source("SELECT sales_order.no, text, qty, price + 0 FROM order_line JOIN sales_order ON id = order_id")
+        .await
+    {
+        let [number, text, quantity, price] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let place = Place::Quantity(number.to_owned(), text.to_owned());
+        let quantity = world.entered.get(&place).map_or(quantity, String::as_str);
+        wanted_lines.entry(number.to_owned()).or_default().push(format!("{text} {quantity} {price}"));
+    }
+    for row in world.rows_of_source("SELECT no, 'C' || account_id, email FROM sales_order").await {
+        let [number, customer, email] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let held = orders.get(number).map(String::as_str);
+        if disputed.contains(number) || held == Some("posted") {
+            continue;
+        }
+        let email = world.entered.get(&Place::Order(number.to_owned(), "email")).map_or(email, String::as_str);
+        let mut lines = wanted_lines.remove(number).unwrap_or_default();
+        lines.sort();
+        let wanted = format!("{customer}|{email}|{}", lines.join(","));
+        if held != Some(wanted.as_str()) {
+            verdict.lost.push(format!("order {number} is to be {wanted}, and is {held:?}"));
+        }
+    }
+}
+
+fn text(row: &Value, property: &str) -> String {
+    row[property].as_str().unwrap_or_default().to_owned()
+}

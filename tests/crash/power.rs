@@ -1,0 +1,175 @@
+//! Power cuts: what a process had written and the disk had not is gone.
+//!
+//! The ledger lies on a file system of its own in a file. The process is stopped at a random instant, the file copied,
+//! and the copy put in its place: it holds exactly what had been handed to the disk. Every request that has reached
+//! Business Central until then must be in it, as an intent or as a link; and the next process must be able to go on.
+//!
+//! Needs root, loop devices and `mkfs.ext4`; where these are missing it says that it was not run.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::dice::Dice;
+use crate::judge::judge;
+use crate::world::{World, rows_of};
+
+/// Cuts.
+const CUTS: u64 = 60;
+
+/// Records of each kind that each ledger begins with; small enough that a pass is cut in the middle of its writes.
+const RECORDS: i64 = 120;
+
+/// Bytes of the file system; a pass is not begun on one that is nearly full.
+const SIZE: u64 = 96 << 20;
+
+/// Bytes that are written at once.
+const BLOCK: usize = 4_096;
+
+/// A file system in a file, and where it is mounted.
+struct Disk {
+    image: PathBuf,
+    mounted_at: PathBuf,
+}
+
+/// Runs a command to its end; what it said when it fails.
+fn command(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{program} cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+impl Disk {
+    fn new(folder: &Path) -> Result<Self, String> {
+        let disk = Self { image: folder.join("image"), mounted_at: folder.join("disk") };
+        fs::create_dir(&disk.mounted_at).unwrap();
+        fs::File::create(&disk.image).unwrap().set_len(SIZE).unwrap();
+        command("mkfs.ext4", &["-q", disk.image.to_str().unwrap()])?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        command("mount", &["-o", "loop", self.image.to_str().unwrap(), self.mounted_at.to_str().unwrap()])
+    }
+
+    fn unmount(&self) -> Result<(), String> {
+        command("umount", &[self.mounted_at.to_str().unwrap()])
+    }
+
+    /// What has been handed to the disk; `None` when the system was just handing it something.
+    fn copy(&self) -> Option<Vec<u8>> {
+        let copy = fs::read(&self.image).unwrap();
+        (copy == fs::read(&self.image).unwrap()).then_some(copy)
+    }
+
+    /// Puts `image` in the place of what is there.
+    fn replace(&self, image: &[u8]) {
+        self.unmount().unwrap();
+        let file = fs::File::create(&self.image).unwrap();
+        file.set_len(SIZE).unwrap();
+        for (block, at) in image.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+            // Most of it is a hole.
+            if block.iter().any(|byte| *byte != 0) {
+                file.write_all_at(block, at).unwrap();
+            }
+        }
+        self.mount().unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Not mounted any more, or never.
+        let _ = self.unmount();
+    }
+}
+
+/// Stops the process where it is.
+fn stop(process: u32) {
+    kill_process(Pid::from_raw(i32::try_from(process).unwrap()).unwrap(), Signal::STOP).unwrap();
+    let stat = || fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = || stat().rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    // A process with several threads is stopped when the last of them is; a dead one is `Z`.
+    while !matches!(state(), Some('T' | 'Z')) {
+        std::thread::yield_now();
+    }
+}
+
+/// The customers and orders in Business Central of which the ledger on the disk knows nothing. A copy of it is looked
+/// into, so that the next process finds exactly what the cut left.
+async fn unknown(world: &World, disk: &Disk) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(&disk.mounted_at).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let known = rows_of(
+        SqliteConnectOptions::new().filename(folder.path().join("ledger.db")),
+        "SELECT number FROM links WHERE entity = 'customers'
+             UNION SELECT match_value FROM intent
+             UNION SELECT json_extract(link_detail.snapshot, '$.sent.externalDocumentNumber') FROM link_detail",
+    )
+    .await;
+    let names = [("customers", "number"), ("salesOrders", "externalDocumentNumber")].map(|(set, property)| {
+        let rows = world.rows(set).into_iter();
+        rows.map(|row| row[property].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    });
+    names.into_iter().flatten().filter(|name| !known.contains(name)).collect()
+}
+
+/// One ledger and one cut. Gives how many requests had created how many rows by then; `None` when it came to nothing.
+async fn cut(world: &World, disk: &Disk, after: Duration) -> Option<usize> {
+    let mut process = world.start(&[], &[]);
+    // The cut comes at an instant of its own choice.
+    tokio::time::sleep(after).await;
+    stop(process.id());
+    let image = disk.copy();
+    // What had left the process arrives all the same.
+    process.kill().unwrap();
+    process.wait().unwrap();
+    world.simulator.settled().await;
+    disk.replace(&image?);
+    let acknowledged = world.simulator.count("customers").unwrap() + world.simulator.count("salesOrders").unwrap();
+    if acknowledged > 0 {
+        let unknown = unknown(world, disk).await;
+        assert!(unknown.is_empty(), "the cut after {after:?} lost what the ledger knew of {unknown:?}");
+    }
+    Some(acknowledged)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_sent_is_forgotten_in_a_power_cut() {
+    let mut say = std::io::stderr();
+    let mut dice = Dice::new(60);
+    let (mut cuts, mut acknowledged) = (0, 0);
+    while cuts < CUTS {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = match Disk::new(folder.path()) {
+            Ok(disk) => disk,
+            Err(reason) => {
+                let _ = writeln!(say, "not run: power cuts need root, loop devices and mkfs.ext4 ({reason})");
+                return;
+            }
+        };
+        let mut world = World::new(RECORDS, RECORDS).await;
+        world.keep_ledger_in(&disk.mounted_at);
+        let after = Duration::from_millis(100 + dice.roll(1_000));
+        let Some(rows) = cut(&world, &disk, after).await else { continue };
+        cuts += 1;
+        acknowledged += rows;
+        let verdict = judge(&world).await;
+        assert!(verdict.is_clean(), "after the cut at {after:?}:\n{verdict}\n{}", world.said());
+    }
+    let _ = writeln!(say, "power cuts: {cuts}, {acknowledged} rows made before them, 0 forgotten");
+}

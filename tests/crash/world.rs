@@ -1,0 +1,363 @@
+//! The world around the process: a CRM in a SQLite file and those who work with it, a Business Central in this process,
+//! the configuration, the ledger.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+
+use bcsync::simulator::{Options, Simulator};
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Row as _};
+use tempfile::TempDir;
+
+use crate::dice::Dice;
+use crate::people::{Place, RowName};
+use crate::wire::Wire;
+
+const CONFIG: &str = r#"
+[ledger]
+path = "@LEDGER@"
+
+[retry]
+attempts = 3
+initial = "5ms"
+max = "20ms"
+
+[targets.main]
+tenant = "contoso.onmicrosoft.com"
+environment = "production"
+company = "CRONUS USA, Inc."
+client_id = "11111111-2222-3333-4444-555555555555"
+client_secret = { env = "BCSYNC_TEST_SECRET" }
+login_url = "@LOGIN_URL@"
+base_url = "@BASE_URL@"
+settle_window = "2s"
+
+[targets.main.limits]
+batch_size = 20
+
+[sources.crm]
+type = "sqlite"
+path = "@CRM@"
+
+[jobs.customers]
+source = "crm"
+entity = "customers"
+query = "SELECT * FROM account"
+key = "id"
+cursor = "version"
+overlap = 0
+match_on = "number"
+on_conflict = "hold"
+
+[jobs.customers.fields]
+number = "no"
+displayName = "name"
+email = "email"
+creditLimit = "credit"
+
+[jobs.orders]
+source = "crm"
+entity = "salesOrders"
+after = ["customers"]
+query = "SELECT * FROM sales_order"
+key = "id"
+cursor = "version"
+overlap = 0
+match_on = "externalDocumentNumber"
+adopt = "never"
+on_conflict = "hold"
+
+[jobs.orders.fields]
+externalDocumentNumber = "no"
+customerId = "link('customers', account_id)"
+email = "email"
+
+[jobs.orders.lines]
+entity = "salesOrderLines"
+query = "SELECT order_id, line_no, sku, qty, price, text FROM order_line ORDER BY line_no"
+parent = "order_id"
+key = "line_no"
+
+[jobs.orders.lines.fields]
+lineType = "'Item'"
+itemId = "lookup('items', sku)"
+description = "text"
+quantity = "qty"
+unitPrice = "price"
+"#;
+
+/// `version` counts all changes of the CRM, so that each table has a cursor that no change is behind of.
+const TABLES: &str = "
+CREATE TABLE tick (n INTEGER);
+INSERT INTO tick VALUES (0);
+CREATE TABLE account (id INTEGER PRIMARY KEY, no TEXT, name TEXT, email TEXT, credit TEXT, version INTEGER);
+CREATE TABLE sales_order (id INTEGER PRIMARY KEY, no TEXT, account_id INTEGER, email TEXT, version INTEGER);
+CREATE TABLE order_line (
+    order_id INTEGER, line_no INTEGER, sku TEXT, qty INTEGER, price TEXT, text TEXT, PRIMARY KEY (order_id, line_no));";
+
+/// Everything around the process.
+pub(crate) struct World {
+    pub(crate) simulator: Arc<Simulator>,
+    /// What the process is called with instead of the simulator itself.
+    pub(crate) wire: Option<Wire>,
+    folder: TempDir,
+    ledger: PathBuf,
+    crm: SqlitePool,
+    config: String,
+    mutant: Option<&'static str>,
+    /// Customers and orders that the CRM has, numbered from 1.
+    pub(crate) accounts: i64,
+    pub(crate) orders: i64,
+    /// What people entered in Business Central last, where it must still stand.
+    pub(crate) entered: BTreeMap<Place, String>,
+    /// Ids of rows in Business Central.
+    pub(crate) ids: BTreeMap<RowName, String>,
+}
+
+impl World {
+    /// A world with so many customers and orders in the CRM and nothing in Business Central.
+    pub(crate) async fn new(accounts: i64, orders: i64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let simulator = Arc::new(Simulator::start(Options::default()).await.unwrap());
+        let item = |n| json!({ "number": format!("ITEM-{n}"), "displayName": "Item", "unitPrice": 1 });
+        let items: Value = (1..=9).map(item).collect();
+        simulator.load("items", &items.to_string()).unwrap();
+        let crm = SqliteConnectOptions::new()
+            .filename(folder.path().join("crm.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(sqlx::sqlite::SqliteSynchronous::Off);
+        let crm = SqlitePoolOptions::new().max_connections(1).connect_with(crm).await.unwrap();
+        let ledger = folder.path().join("ledger.db");
+        let mut world = Self {
+            simulator,
+            wire: None,
+            folder,
+            ledger,
+            crm,
+            config: CONFIG.to_owned(),
+            mutant: None,
+            accounts: 0,
+            orders: 0,
+            entered: BTreeMap::new(),
+            ids: BTreeMap::new(),
+        };
+        sqlx::raw_sql(TABLES).execute(&world.crm).await.unwrap();
+        world.add_accounts(accounts).await;
+        world.add_orders(orders).await;
+        world.configure();
+        world
+    }
+
+    /// The same with a wire between process and simulator, on which tests can act.
+    pub(crate) async fn with_wire(accounts: i64, orders: i64) -> Self {
+        let mut world = Self::new(accounts, orders).await;
+        world.wire = Some(Wire::to(&world.simulator.base_url()).await);
+        world.configure();
+        world
+    }
+
+    /// Has every process to come take a decision wrongly.
+    pub(crate) fn mutate(&mut self, mutant: Option<&'static str>) {
+        self.mutant = mutant;
+    }
+
+    /// Puts the ledger elsewhere.
+    pub(crate) fn keep_ledger_in(&mut self, folder: &Path) {
+        self.ledger = folder.join("ledger.db");
+        self.configure();
+    }
+
+    /// Replaces text of the configuration.
+    pub(crate) fn reconfigure(&mut self, old: &str, new: &str) {
+        assert!(self.config.contains(old), "the configuration does not have {old:?}");
+        self.config = self.config.replace(old, new);
+        self.configure();
+    }
+
+    fn configure(&self) {
+        let base_url = self.wire.as_ref().map_or_else(|| self.simulator.base_url(), |wire| wire.url.clone());
+        let config = self
+            .config
+            .replace("@LEDGER@", &self.ledger.display().to_string())
+            .replace("@CRM@", &self.folder.path().join("crm.db").display().to_string())
+            .replace("@LOGIN_URL@", &self.simulator.login_url())
+            .replace("@BASE_URL@", &base_url);
+        fs::write(self.folder.path().join("config.toml"), config).unwrap();
+    }
+
+    // ---- the CRM ----------------------------------------------------------------------------------------------------
+
+    /// Executes SQL in the CRM, in which `@VERSION` is the version of this change.
+    pub(crate) async fn source(&self, sql: &str) {
+        let sql = sql.replace("@VERSION", "(SELECT n FROM tick)");
+        let sql = format!("BEGIN IMMEDIATE; UPDATE tick SET n = n + 1; {sql}; COMMIT");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.crm).await.unwrap();
+    }
+
+    /// Rows of a query on the CRM, each as its values joined by `|`.
+    pub(crate) async fn rows_of_source(&self, sql: &str) -> Vec<String> {
+        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&self.crm).await.unwrap();
+        rows.iter().map(told).collect()
+    }
+
+    /// Adds customers.
+    pub(crate) async fn add_accounts(&mut self, count: i64) {
+        let row = |id| format!("({id}, 'C{id}', 'Customer {id}', 'office@c{id}.example', '{id}.50', @VERSION)");
+        let rows: Vec<_> = (self.accounts + 1..=self.accounts + count).map(row).collect();
+        self.source(&format!("INSERT INTO account VALUES {}", rows.join(","))).await;
+        self.accounts += count;
+    }
+
+    /// Adds orders of two lines, each for one of the customers.
+    pub(crate) async fn add_orders(&mut self, count: i64) {
+        let ids = self.orders + 1..=self.orders + count;
+        let order = |id| format!("({id}, 'WEB-{id}', {}, '', @VERSION)", 1 + (id - 1) % self.accounts);
+        let line = |id, no| format!("({id}, {no}, 'ITEM-{}', {}, '2.25', 'Line {no}')", 1 + (id + no) % 9, 1 + id % 3);
+        let orders: Vec<_> = ids.clone().map(order).collect();
+        let lines: Vec<_> = ids.flat_map(|id| [line(id, 1), line(id, 2)]).collect();
+        let (orders, lines) = (orders.join(","), lines.join(","));
+        self.source(&format!("INSERT INTO sales_order VALUES {orders}; INSERT INTO order_line VALUES {lines}")).await;
+        self.orders += count;
+    }
+
+    /// Changes an order of the CRM, its lines by the statement `lines`.
+    pub(crate) async fn change_lines(&self, order: i64, lines: &str) {
+        self.source(&format!("{lines}; UPDATE sales_order SET version = @VERSION WHERE id = {order}")).await;
+    }
+
+    /// Something that people do in a CRM. Values come from small sets, so that many go back to what they were.
+    pub(crate) async fn edit_source(&mut self, dice: &mut Dice) {
+        let (account, order) = (dice.one_of(self.accounts), dice.one_of(self.orders));
+        let (line, value) = (dice.one_of(4), dice.one_of(4));
+        match dice.roll(12) {
+            0..=2 => {
+                let email = format!("v{value}@c{account}.example");
+                self.source(&format!("UPDATE account SET email = '{email}', version = @VERSION WHERE id = {account}"))
+                    .await;
+            }
+            3 => {
+                let name = format!("Customer {account}.{value}");
+                self.source(&format!("UPDATE account SET name = '{name}', version = @VERSION WHERE id = {account}"))
+                    .await;
+            }
+            4 => {
+                let email = format!("v{value}@o{order}.example");
+                self.source(&format!(
+                    "UPDATE sales_order SET email = '{email}', version = @VERSION WHERE id = {order}"
+                ))
+                .await;
+            }
+            5..=7 => {
+                let set = format!("UPDATE order_line SET qty = {value} WHERE order_id = {order} AND line_no = {line}");
+                self.change_lines(order, &set).await;
+            }
+            8 => {
+                let add = format!(
+                    "INSERT OR IGNORE INTO order_line VALUES ({order}, {line}, 'ITEM-{line}', {value}, '2.50', 'Line {line}')"
+                );
+                self.change_lines(order, &add).await;
+            }
+            // The first line stays. So do those that a person has changed: the judge would miss them.
+            9 if !self.entered.keys().any(|place| place.is_line_of(&format!("WEB-{order}"))) => {
+                let remove =
+                    format!("DELETE FROM order_line WHERE order_id = {order} AND line_no = {line} AND line_no > 1");
+                self.change_lines(order, &remove).await;
+            }
+            10 => self.add_accounts(1).await,
+            _ => self.add_orders(1).await,
+        }
+    }
+
+    // ---- Business Central -------------------------------------------------------------------------------------------
+
+    /// All rows of a set.
+    pub(crate) fn rows(&self, set: &str) -> Vec<Value> {
+        self.simulator.rows(set).unwrap()
+    }
+
+    /// Waits until nothing is on its way any more, and moves Business Central's clock past every settle window.
+    pub(crate) async fn let_windows_pass(&self) {
+        self.simulator.settled().await;
+        self.simulator.configure(|settings| settings.clock_offset_seconds += 10);
+    }
+
+    // ---- the process and its ledger ---------------------------------------------------------------------------------
+
+    /// Starts a pass, with further arguments and variables.
+    pub(crate) fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+        let said = File::options().create(true).append(true).open(self.folder.path().join("said.log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bcsync"));
+        command.env_clear().env("BCSYNC_TEST_SECRET", Options::default().client_secret);
+        command.envs(variables.iter().copied()).envs(self.mutant.map(|name| ("BCSYNC_MUTANT", name)));
+        command.arg("--config").arg(self.folder.path().join("config.toml")).arg("run").args(arguments);
+        command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
+        let child = command.spawn().unwrap();
+        if let Some(wire) = &self.wire {
+            wire.belongs_to(child.id());
+        }
+        child
+    }
+
+    /// Makes a pass that must end by itself.
+    pub(crate) async fn pass(&self) {
+        let status = self.run(&[], &[]).await;
+        assert!(status.code().is_some(), "a pass ended with {status}: {}", self.said());
+    }
+
+    /// Makes a pass that must die at a crash point.
+    pub(crate) async fn crash(&self, point: &str) {
+        let status = self.run(&[], &[("BCSYNC_CRASH_AT", point)]).await;
+        assert!(was_killed(status), "{point}: the pass ended with {status}: {}", self.said());
+    }
+
+    /// Makes a pass and waits for its end.
+    pub(crate) async fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> ExitStatus {
+        ended(self.start(arguments, variables)).await
+    }
+
+    /// The end of what the processes said, for a failing test.
+    pub(crate) fn said(&self) -> String {
+        let said = fs::read_to_string(self.folder.path().join("said.log")).unwrap_or_default();
+        let lines: Vec<_> = said.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// Deletes the ledger, and what says beside it that there was one.
+    pub(crate) fn forget_everything(&self) {
+        fs::remove_file(&self.ledger).unwrap();
+        fs::remove_file(self.ledger.with_extension("db.lock")).unwrap();
+    }
+
+    /// Rows of a query on the ledger, each as its values joined by `|`.
+    pub(crate) async fn ledger(&self, sql: &str) -> Vec<String> {
+        rows_of(SqliteConnectOptions::new().filename(&self.ledger).read_only(true), sql).await
+    }
+}
+
+/// Whether a process was killed, rather than ended.
+pub(crate) fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(9)
+}
+
+/// Waits for a process without keeping the simulator from working.
+pub(crate) async fn ended(mut process: Child) -> ExitStatus {
+    tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap()
+}
+
+/// Rows of a query on a SQLite file, each as its values joined by `|`.
+pub(crate) async fn rows_of(file: SqliteConnectOptions, sql: &str) -> Vec<String> {
+    let mut connection = file.connect().await.unwrap();
+    let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
+    rows.iter().map(told).collect()
+}
+
+fn told(row: &sqlx::sqlite::SqliteRow) -> String {
+    let value = |at: usize| row.try_get_unchecked::<Option<String>, _>(at).unwrap().unwrap_or_default();
+    row.columns().iter().map(|column| value(column.ordinal())).collect::<Vec<_>>().join("|")
+}
