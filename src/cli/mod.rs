@@ -44,7 +44,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failed::new(Exit::Configuration, format!("cannot start: {error}")).report(),
     };
-    match runtime.block_on(dispatch(args)) {
+    let ended = runtime.block_on(dispatch(args));
+    // Whatever must be seen to its end was. What is left, as a name that is being looked up in vain, is not waited for.
+    runtime.shutdown_background();
+    match ended {
         Ok(exit) => exit.into(),
         Err(failed) => failed.report(),
     }

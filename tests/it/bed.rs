@@ -19,6 +19,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Row as _};
 use tempfile::TempDir;
 
+use crate::process::{in_time, output_of};
+
 /// The client secret of the beds; it must come out nowhere.
 pub(crate) const SECRET: &str = "canary-0f6c1b7e-client-secret";
 
@@ -333,8 +335,7 @@ impl TestBed {
 
     /// Runs the executable with these arguments to its end.
     pub(crate) async fn bcsync(&mut self, arguments: &[&str]) -> Output {
-        let child = self.command(arguments).spawn().unwrap();
-        let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+        let output = output_of(self.command(arguments)).await;
         self.said.extend_from_slice(&output.stdout);
         self.said.extend_from_slice(&output.stderr);
         output
@@ -365,7 +366,9 @@ impl TestBed {
     pub(crate) async fn ledger(&self, sql: &str) -> Vec<String> {
         let path = self.folder.path().join("ledger.db");
         let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
-        told(&sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap())
+        let rows = told(&sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap());
+        sqlx::Connection::close(connection).await.unwrap();
+        rows
     }
 
     /// Executes SQL in the ledger, which nobody has open.
@@ -551,8 +554,8 @@ impl TestBed {
         assert_eq!(self.ledger("PRAGMA foreign_key_check").await, [""; 0]);
         self.compare_rows().await;
         self.look_for_secrets();
-        self.crm.close().await;
-        self.simulator.stop().await.unwrap();
+        in_time("closing the source", self.crm.close()).await;
+        in_time("stopping the simulator", self.simulator.stop()).await.unwrap();
     }
 
     /// A pass that must have nothing to do.

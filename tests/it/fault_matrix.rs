@@ -20,17 +20,22 @@ struct Row {
     open: &'static str,
 }
 
+const KILLS: (&str, &[&str]) = ("tests/crash/kills.rs", &["killed_at_random_instants"]);
 const PROPERTY: (&str, &[&str]) =
     ("tests/property/main.rs", &["nothing_is_doubled_lost_or_overwritten", "nor_is_it_when_only_changes_are_read"]);
 
 #[rustfmt::skip]
 const MATRIX: &[Row] = &[
     Row { fault: "F1", what: "killed at any instant", open: "",
-          tests: &[PROPERTY, ("tests/it/history.rs", &["a_pass_that_is_killed_is_told_and_completed"])] },
-    Row { fault: "F2", what: "killed at a named point", open: "only the beginning of a ledger is tried here",
-          tests: &[("src/ledger/open.rs", &["a_file_whose_first_migration_was_never_made_is_begun"])] },
-    Row { fault: "F3", what: "killed again while recovering", open: "", tests: &[PROPERTY] },
-    Row { fault: "F4", what: "power cut", open: "needs a file system of its own", tests: &[] },
+          tests: &[KILLS, PROPERTY, ("tests/it/history.rs", &["a_pass_that_is_killed_is_told_and_completed"])] },
+    Row { fault: "F2", what: "killed at a named point", open: "", tests: &[
+        ("tests/crash/points.rs", &["killed_at_every_point_twenty_times",
+            "killed_from_the_other_end_of_the_wire_twenty_times"]),
+        ("src/ledger/open.rs", &["a_file_whose_first_migration_was_never_made_is_begun"])] },
+    Row { fault: "F3", what: "killed again while recovering", open: "", tests: &[
+        ("tests/crash/points.rs", &["killed_again_while_recovering"]), PROPERTY] },
+    Row { fault: "F4", what: "power cut", open: "", tests: &[
+        ("tests/crash/power.rs", &["nothing_that_was_sent_is_forgotten_in_a_power_cut"])] },
     Row { fault: "F5", what: "deterministic simulation", open: "real sockets and random histories instead",
           tests: &[PROPERTY] },
     Row { fault: "F6", what: "random histories against a model", open: "", tests: &[PROPERTY] },
@@ -89,7 +94,9 @@ const MATRIX: &[Row] = &[
         ("tests/it/ledger_opening.rs", &["a_ledger_that_is_gone_or_empty_is_begun_anew_on_request_only"])] },
     Row { fault: "F24", what: "two processes", open: "", tests: &[
         ("tests/it/ledger_opening.rs", &["a_process_that_was_overtaken_writes_nothing_more"]),
-        ("tests/it/history.rs", &["a_second_process_does_not_write_and_may_look"])] },
+        ("tests/it/history.rs", &["a_second_process_does_not_write_and_may_look",
+            "a_process_that_stands_still_keeps_the_ledger_and_goes_on",
+            "a_process_that_stood_still_past_its_time_outs_ends_and_the_next_one_goes_on"])] },
     Row { fault: "F25", what: "signals at any moment", open: "", tests: &[
         ("tests/it/interrupts.rs", &["storms_of_signals_leave_nothing_behind",
             "a_read_that_hangs_is_given_up_wherever_it_stands",
@@ -206,7 +213,7 @@ async fn sixty_four_open_files_are_enough() {
         let mut limited = std::process::Command::new("sh");
         limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
         limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = tokio::task::spawn_blocking(move || limited.output()).await.unwrap().unwrap();
+        let output = crate::process::output_of(limited).await;
         crate::bed::pass_of(&output).exits(0).did("orders", "60 staged, 60 created");
     })
     .await;

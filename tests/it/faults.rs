@@ -298,7 +298,7 @@ async fn a_wrong_secret_ends_at_once_and_is_explained() {
         bed.accounts([1]).await;
         bed.configure("BCSYNC_TEST_SECRET", "BCSYNC_OTHER_SECRET");
         let child = bed.command(&["run", "--json"]).env("BCSYNC_OTHER_SECRET", "canary-wrong").spawn().unwrap();
-        let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+        let output = crate::process::ended(child).await;
         let pass = crate::bed::pass_of(&output).exits(77);
         assert!(pass.message("customers").contains("7000215"), "{}", pass.details());
         assert_eq!(bed.simulator.stats().tokens, 1);

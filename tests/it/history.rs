@@ -23,7 +23,7 @@ async fn begun(bed: &mut TestBed) -> Child {
 }
 
 async fn ended(child: Child) -> Pass {
-    pass_of(&tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap())
+    pass_of(&crate::process::ended(child).await)
 }
 
 fn signal(child: &Child, name: &str) {
@@ -69,6 +69,33 @@ async fn a_process_that_stands_still_keeps_the_ledger_and_goes_on() {
     .await;
 }
 
+/// The process stands still for longer than its job may take. With `BCSYNC_STANDSTILL=300`, seconds, it does so for longer
+/// than any of its requests may take, too.
+#[tokio::test]
+async fn a_process_that_stood_still_past_its_time_outs_ends_and_the_next_one_goes_on() {
+    let seconds = std::env::var("BCSYNC_STANDSTILL").map_or(3, |seconds| seconds.parse().unwrap());
+    bed(async |bed| {
+        bed.configure("[jobs.customers]\n", "[jobs.customers]\ntimeout = \"2s\"\n");
+        let first = begun(bed).await;
+        signal(&first, "-STOP");
+        let since = tokio::time::Instant::now();
+        while since.elapsed().as_secs() < seconds {
+            let second = bed.bcsync(&["run"]).await;
+            assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+        }
+        bed.simulator.settled().await;
+        signal(&first, "-CONT");
+        let pass = ended(first).await.exits(3);
+        assert!(pass.message("customers").contains("the job's `timeout`"), "{}", pass.details());
+        assert!(pass.count("customers", "created") < 100, "{}", pass.details());
+        bed.simulator.configure(|settings| settings.operation_ms = 0);
+        bed.configure("timeout = \"2s\"", "timeout = \"1h\"");
+        bed.run().await.exits(0);
+        assert_eq!((bed.rows("customers").len(), bed.rows("salesOrders").len()), (100, 5));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_interrupted_pass_leaves_what_the_next_one_completes() {
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
@@ -99,7 +126,7 @@ async fn a_pass_that_is_killed_is_told_and_completed() {
     bed(async |bed| {
         let child = begun(bed).await;
         signal(&child, "-KILL");
-        tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+        crate::process::ended(child).await;
         bed.simulator.configure(|settings| settings.operation_ms = 0);
         bed.simulator.settled().await;
         bed.run().await.exits(0);

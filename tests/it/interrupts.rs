@@ -29,7 +29,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 async fn output(child: Child) -> Output {
     let begun = Instant::now();
-    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+    let output = crate::process::ended(child).await;
     assert!(begun.elapsed() < HANGS / 3, "it was waited for in spite of the signal");
     output
 }

@@ -2,9 +2,10 @@
 //! the next pass completes what is left.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::bed::{SECRET, TestBed, bed};
+use crate::process::output_of;
 
 /// How many limits are tried.
 const LEVELS: u64 = 25;
@@ -17,8 +18,7 @@ async fn run_limited(bed: &TestBed, blocks: u64) -> (Option<i32>, String) {
     // Ignored, the signal turns into an error of the write.
     command.args(["-c", "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"", "sh", &blocks.to_string()]);
     command.arg(plain.get_program()).args(plain.get_args()).env("BCSYNC_TEST_SECRET", SECRET);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let output = output_of(command).await;
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }

@@ -75,7 +75,7 @@ async fn a_backup_beside_a_process_that_writes_is_of_one_moment() {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
         let path = backup(bed, "copy.db").await;
-        let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+        let ended = crate::process::ended(child).await;
         crate::bed::pass_of(&ended).exits(0).did("customers", "60 staged, 60 created");
         bed.simulator.configure(|settings| settings.operation_ms = 0);
 

@@ -30,6 +30,7 @@ mod manual;
 mod network;
 mod orders;
 mod outbox;
+mod process;
 mod proxy;
 mod races;
 mod real_data;

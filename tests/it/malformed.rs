@@ -67,7 +67,7 @@ async fn pass_against(bed: &mut TestBed, script: Script) -> (Pass, u64) {
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -v 3000000; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
     limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = tokio::task::spawn_blocking(move || limited.output()).await.unwrap().unwrap();
+    let output = crate::process::output_of(limited).await;
     bed.configure(&fake.url, &real);
     (pass_of(&output), fake.requests.load(Ordering::Relaxed))
 }

@@ -8,6 +8,8 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
+use crate::process::output_of;
+
 /// A target that is the simulator, for the beginning of a configuration.
 pub(crate) const TARGET: &str = r#"
 [ledger]
@@ -98,9 +100,7 @@ impl Scene {
 
     /// Runs the executable to its end.
     pub(crate) async fn run_to_end(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.command(arguments);
-        // The simulator lives on this runtime, and has to answer meanwhile.
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let output = output_of(self.command(arguments)).await;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran { exit: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }

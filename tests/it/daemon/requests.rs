@@ -41,7 +41,7 @@ async fn what_is_asked_for_during_a_pass_is_done_once_afterwards() {
         bed.simulator.configure(|settings| settings.request_ms = 0);
         let mut told = Vec::new();
         for child in [first].into_iter().chain(others) {
-            let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+            let output = crate::process::ended(child).await;
             told.push(pass_of(&output).exits(0).counters("customers"));
         }
         assert_eq!(told, ["20 staged, 20 created", "20 unchanged", "20 unchanged"]);
@@ -90,7 +90,7 @@ async fn who_asked_a_daemon_that_dies_is_told() {
         until_ledger(bed, "SELECT count(*) > 0 FROM links", "1").await;
         daemon.signal("KILL");
         daemon.ends().await;
-        let output = tokio::task::spawn_blocking(|| asking.wait_with_output()).await.unwrap().unwrap();
+        let output = crate::process::ended(asking).await;
         assert_eq!(output.status.code(), Some(3));
         assert!(String::from_utf8_lossy(&output.stderr).contains("ended before it was done"));
         bed.simulator.configure(|settings| settings.request_ms = 0);
