@@ -29,19 +29,19 @@ const PROPERTY: (&str, &[&str]) =
 
 #[rustfmt::skip]
 const MATRIX: &[Row] = &[
-    Row { fault: "F1", what: "killed at any instant", times: "500 kills of the process, 10,000 with BCSYNC_KILLS=10000; 512 histories with crashes", open: "",
+    Row { fault: "F1", what: "killed at any instant", times: "500 kills of the process, 10,000 with BCSYNC_KILLS=10000; 256 histories with crashes", open: "",
           tests: &[KILLS, PROPERTY, ("tests/it/history.rs", &["a_pass_that_is_killed_is_told_and_completed"])] },
     Row { fault: "F2", what: "killed at a named point", times: "26 points and 4 on the wire, 20 deaths each", open: "", tests: &[
         ("tests/crash/points.rs", &["killed_at_every_point_twenty_times",
             "killed_from_the_other_end_of_the_wire_twenty_times"]),
         ("src/ledger/open.rs", &["a_file_whose_first_migration_was_never_made_is_begun"])] },
-    Row { fault: "F3", what: "killed again while recovering", times: "45 pairs of deaths; 512 histories", open: "", tests: &[
+    Row { fault: "F3", what: "killed again while recovering", times: "45 pairs of deaths; 256 histories", open: "", tests: &[
         ("tests/crash/points.rs", &["killed_again_while_recovering"]), PROPERTY] },
     Row { fault: "F4", what: "power cut", times: "60 cuts", open: "", tests: &[
         ("tests/crash/power.rs", &["nothing_that_was_sent_is_forgotten_in_a_power_cut"])] },
-    Row { fault: "F5", what: "deterministic simulation", times: "512 histories", open: "real sockets and random histories instead",
+    Row { fault: "F5", what: "deterministic simulation", times: "256 histories", open: "real sockets and random histories instead",
           tests: &[PROPERTY] },
-    Row { fault: "F6", what: "random histories against a model", times: "512 histories, 20,000 with PROPTEST_CASES=10000", open: "", tests: &[PROPERTY] },
+    Row { fault: "F6", what: "random histories against a model", times: "256 histories, 10,000 with PROPTEST_CASES=10000", open: "", tests: &[PROPERTY] },
     Row { fault: "F7", what: "429 with every kind of Retry-After", times: "8 kinds", open: "", tests: &[
         ("tests/it/faults.rs", &["throttling_is_waited_out", "throttling_burns_no_attempt"]),
         ("src/http/response.rs", &["retry_after_is_read_in_seconds_and_as_a_date"]),
@@ -49,7 +49,7 @@ const MATRIX: &[Row] = &[
         ("src/http/budget.rs", &["pauses_grow_until_a_request_goes_through"])] },
     Row { fault: "F8", what: "500, 502, 503, 504, 408, before and after the commit", times: "5 statuses to 4 kinds of writes, done and not done", open: "", tests: &[
         ("tests/it/fault_matrix.rs", &["gateway_errors_to_every_kind_of_write"]), PROPERTY] },
-    Row { fault: "F9", what: "late commit", times: "every tenth create of the 500 kills; 2 stories; 512 histories", open: "", tests: &[
+    Row { fault: "F9", what: "late commit", times: "every tenth create of the 500 kills; 2 stories; 256 histories", open: "", tests: &[
         ("tests/it/outbox.rs", &["an_order_that_arrives_late_is_made_once",
             "a_line_that_is_lost_and_then_changed_is_there_once_whichever_request_wins"]), PROPERTY] },
     Row { fault: "F10", what: "refused, reset and closed connections", times: "100 connections cut, and a Business Central that is not there", open: "", tests: &[
@@ -83,7 +83,7 @@ const MATRIX: &[Row] = &[
         ("tests/it/fault_matrix.rs", &["a_token_that_is_always_refused_is_not_asked_for_again_and_again"])] },
     Row { fault: "F17", what: "servers that prove nothing", times: "5 certificates, 3 that speak no TLS", open: "a certificate that changes during a run", tests: &[
         ("tests/it/tls.rs", &["an_authority_in_extra_ca_is_trusted_and_nobody_else"])] },
-    Row { fault: "F18", what: "clocks that are set", times: "512 histories whose clocks are set", open: "", tests: &[PROPERTY,
+    Row { fault: "F18", what: "clocks that are set", times: "256 histories whose clocks are set", open: "", tests: &[PROPERTY,
         ("src/bc/their_clock.rs", &["it_never_falls_behind_when_ours_is_set_or_sleeps"])] },
     Row { fault: "F19", what: "a full disk", times: "50 fill levels", open: "", tests: &[("tests/it/ledger_full.rs", &["nothing_is_sent_that_is_not_noted"])] },
     Row { fault: "F20", what: "a disk that fails", times: "20 passes of which up to all writes fail, and a daemon whose disk gets well twice", open: "", tests: &[
@@ -108,10 +108,10 @@ const MATRIX: &[Row] = &[
             "a_read_that_hangs_is_given_up_wherever_it_stands",
             "an_order_whose_total_could_not_be_read_any_more_is_settled_by_the_next_pass",
             "a_write_that_takes_long_is_seen_to_its_end_and_a_second_signal_ends_it"])] },
-    Row { fault: "F26", what: "a source that changes meanwhile, equal stamps, swapped keys", times: "3 stories, 512 histories", open: "", tests: &[PROPERTY,
+    Row { fault: "F26", what: "a source that changes meanwhile, equal stamps, swapped keys", times: "3 stories, 256 histories", open: "", tests: &[PROPERTY,
         ("tests/it/source.rs", &["parents_and_lines_are_of_one_moment", "a_late_commit_within_the_overlap_is_found"]),
         ("tests/it/fault_matrix.rs", &["customers_that_swap_their_numbers_swap_nothing_else"])] },
-    Row { fault: "F27", what: "a person between read and write", times: "2 stories, 512 histories", open: "", tests: &[PROPERTY,
+    Row { fault: "F27", what: "a person between read and write", times: "2 stories, 256 histories", open: "", tests: &[PROPERTY,
         ("tests/it/conflicts.rs", &["an_edit_in_the_last_moment_is_seen"]),
         ("tests/it/races.rs", &["a_row_that_is_edited_all_the_time_is_written_in_a_later_pass"])] },
     Row { fault: "F28", what: "few files and little memory", times: "64 open files; 3 GB of addresses", open: "", tests: &[
