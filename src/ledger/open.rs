@@ -135,7 +135,15 @@ impl Ledger {
         if Identity::of(&self.options.path) != self.identity {
             return Err(LedgerError::Replaced { path: self.options.path.clone() });
         }
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            // A disk that fails makes SQLite undo a transaction by itself. The pool goes on taking it for begun: that
+            // connection is of no use any more.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                self.writer.begin_with("BEGIN IMMEDIATE").await?
+            }
+            begun => begun?,
+        };
         let epoch: i64 = sqlx::query_scalar("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'epoch'")
             .fetch_one(&mut *tx)
             .await?;

@@ -14,6 +14,7 @@ mod customers;
 mod daemon;
 mod databases;
 mod deletes;
+mod disk_errors;
 mod fault_matrix;
 mod fault_points;
 mod faults;
