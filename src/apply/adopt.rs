@@ -6,11 +6,13 @@ use super::compare;
 use super::error::ApplyError;
 use super::foreign::Foreign;
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::FOUND;
+use super::reasons::{FOUND, NEVER_CHANGED};
 use crate::bc::Row;
 use crate::diff;
-use crate::ledger::{Link, Reason, SettledLink, Settlement};
-use crate::model::{Action, Adopt, LinkedLine, OrderChange, Outcome, RecordState, ResolvedLine, Snapshot, Value};
+use crate::ledger::{Link, LinkUpdate, Reason, SettledLink, Settlement};
+use crate::model::{
+    Action, Adopt, Draft, LinkedLine, Mode, OrderChange, Outcome, RecordState, ResolvedLine, Snapshot, Value, Values,
+};
 use crate::schema::is_blank;
 
 impl Applier<'_> {
@@ -49,7 +51,8 @@ impl Applier<'_> {
     /// The link to `row` as it would be, had `attempt` been answered.
     fn late_link(&self, candidate: &Candidate, attempt: &Snapshot, row: &Row) -> Link {
         let foreign = Foreign::unexplained(&self.job, attempt, row);
-        let (draft, match_value) = (candidate.row.draft.fingerprint(), candidate.row.match_value.clone());
+        // The attempt may have been of an older draft, which is not known any more.
+        let (draft, match_value) = (Draft::default().fingerprint(), candidate.row.match_value.clone());
         let link = self.link_update(row, attempt, draft, match_value, &[], &foreign);
         Link {
             bc_id: link.bc_id,
@@ -97,6 +100,9 @@ impl Applier<'_> {
                 ),
             );
         }
+        if policy == Adopt::Update && self.job.mode == Mode::CreateOnly && !(same_lines && changes.is_empty()) {
+            return self.adopt_as_found(candidate, row);
+        }
         if !same_lines && policy == Adopt::Update {
             return self.adopt_with_lines(candidate, row);
         }
@@ -126,18 +132,9 @@ impl Applier<'_> {
     /// Adopts a document whose lines are not those of the record: what it lacks is added. A line that holds what one of
     /// ours is to hold counts as that one; all others are somebody's and stay as they are.
     fn adopt_with_lines(&self, candidate: &Candidate, row: &Row) -> Prepared {
-        let mut held = compare::sorted_lines(&self.job, row);
+        let held = compare::sorted_lines(&self.job, row);
         let highest_sequence = held.last().map_or(0, compare::sequence);
-        let mut lines = Vec::new();
-        for line in candidate.resolved.lines.iter().flatten() {
-            let is_it = |held: &Row| {
-                line.properties.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))
-            };
-            if let Some(place) = held.iter().position(is_it) {
-                lines.push(Self::adopted_line(line, held.remove(place)));
-            }
-        }
-        let snapshot = Snapshot { lines, ..Snapshot::default() };
+        let snapshot = Snapshot { lines: self.lines_found(candidate, held), ..Snapshot::default() };
         let OrderChange { header, lines } = match diff::update(&candidate.resolved, &snapshot, highest_sequence) {
             Action::UpdateOrder(change) => change,
             Action::Update(header) => OrderChange { header, lines: Vec::new() },
@@ -154,6 +151,36 @@ impl Applier<'_> {
             snapshot,
         };
         self.prepare_order(candidate, &link, row, OrderChange { header, lines })
+    }
+
+    /// Adopts a row that differs, in a job that never changes rows. What the row holds counts as what was sent: with
+    /// another `mode` only the difference is found, and what somebody changes until then is theirs.
+    fn adopt_as_found(&self, candidate: &Candidate, row: &Row) -> Prepared {
+        let as_found = |(name, wanted): &(String, Value)| {
+            let held = row.get(name)?;
+            let is_equal = self.job.same(name, wanted, Some(held));
+            Some((name.clone(), if is_equal { wanted } else { held }.clone()))
+        };
+        let sent: Values = candidate.resolved.properties.iter().filter_map(as_found).collect();
+        let answered = compare::answered(&sent, row);
+        let lines = self.lines_found(candidate, compare::sorted_lines(&self.job, row));
+        let snapshot = Snapshot { sent, answered, lines, put_back: Vec::new() };
+        let link = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
+        // It is not this draft that the row holds.
+        let link = LinkUpdate { draft: Draft::default().fingerprint(), ..link };
+        candidate.settled(Outcome::Adopted, SettledLink::Current(link), Some(Reason::new(NEVER_CHANGED)))
+    }
+
+    /// Those of the record's lines that are among the lines `held` by a document.
+    fn lines_found(&self, candidate: &Candidate, mut held: Vec<Row>) -> Vec<LinkedLine> {
+        let find = |line: &ResolvedLine| {
+            let is_it = |held: &Row| {
+                line.properties.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))
+            };
+            let place = held.iter().position(is_it)?;
+            Some(Self::adopted_line(line, held.remove(place)))
+        };
+        candidate.resolved.lines.iter().flatten().filter_map(find).collect()
     }
 
     fn adopted_lines(&self, candidate: &Candidate, row: &Row) -> Vec<LinkedLine> {

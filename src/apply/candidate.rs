@@ -1,7 +1,7 @@
 //! A row of the outbox whose references are resolved, on its way to a write or a settlement.
 
 use super::operation::Prepared;
-use super::reasons::{KEPT, decided};
+use super::reasons::{KEPT, NEVER_CHANGED, decided};
 use super::round::Note;
 use crate::bc::Row;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
@@ -78,6 +78,20 @@ impl Candidate {
     /// Why nothing was sent although BC does not hold what the source has.
     pub(super) fn kept(&self) -> Reason {
         self.row.decision.map_or_else(|| Reason::new(KEPT), decided)
+    }
+
+    /// Settled without a write, in a job that never changes rows. The link still says what was written, so that with
+    /// another `mode` the difference is found again.
+    pub(super) fn stays_as_written(&self, link: &Link) -> Prepared {
+        let unchanged = LinkUpdate {
+            bc_id: link.bc_id.clone(),
+            number: link.number.clone(),
+            etag: link.etag.clone(),
+            draft: link.draft,
+            match_value: link.match_value.clone(),
+            snapshot: link.snapshot.clone(),
+        };
+        self.settled(Outcome::Equal, SettledLink::Current(unchanged), Some(Reason::new(NEVER_CHANGED)))
     }
 
     /// The link as it is, for this version of the record.

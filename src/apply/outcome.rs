@@ -59,7 +59,7 @@ impl Applier<'_> {
                 }
             }
         }
-        let total = |key: &str| writes.iter().find(|write| write.key == key)?.total.clone();
+        let total = |settled: &Settlement| writes.iter().find(|write| write.key == settled.key)?.total.clone();
         self.check_totals(total, &mut settlements).await?;
         tell_once(round, &mut settlements);
         self.settle(run, round, settlements).await?;
@@ -258,20 +258,21 @@ impl Applier<'_> {
     }
 
     /// Reads the documents that are about to be settled as they should be, and compares their totals with those that
-    /// `total` gives for their keys.
+    /// `total` gives.
     pub(super) async fn check_totals(
         &self,
-        total: impl Fn(&str) -> Option<Value>,
+        total: impl Fn(&Settlement) -> Option<Value>,
         settlements: &mut [Settlement],
     ) -> Result<(), Failure> {
-        let ids: Vec<Value> = settlements.iter().filter_map(linked_id).map(Value::from).collect();
+        let has_total = |settlement: &&Settlement| total(settlement).is_some();
+        let ids: Vec<_> = settlements.iter().filter(has_total).filter_map(linked_id).map(Value::from).collect();
         if self.job.check_total.is_none() || ids.is_empty() {
             return Ok(());
         }
         let rows = self.rows_with_ids(&ids).await?;
         for settlement in settlements {
             let row = linked_id(settlement).and_then(|id| rows.get(id));
-            if let (Some(row), Some(total)) = (row, total(&settlement.key)) {
+            if let (Some(row), Some(total)) = (row, total(settlement)) {
                 self.check_total(&total, row, settlement);
             }
         }

@@ -18,7 +18,7 @@ use super::references::Lookups;
 use super::round::{Again, Round, RowIs, lock};
 use crate::bc::{BcError, Failure, Query, Row};
 use crate::diff;
-use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
+use crate::ledger::{FieldChange, Link, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
     Action, Adopt, ErrorClass, LinkedLine, Mode, NewLine, NewRow, Outcome, PropertyChange, RecordState, Resolved,
     Snapshot, Take, Value,
@@ -90,6 +90,9 @@ impl Applier<'_> {
                         || matches!(action, Action::UpdateOrder(_)) =>
                 {
                     to_read.push(candidate);
+                }
+                Action::Update(_) if self.job.mode == Mode::CreateOnly => {
+                    prepared.push(candidate.stays_as_written(link));
                 }
                 Action::Update(changes) if self.sends_foreign(link, &changes) => to_read.push(candidate),
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
@@ -166,6 +169,9 @@ impl Applier<'_> {
         if link.snapshot.sent.is_empty() {
             return self.adopt(candidate, row, Adopt::Update);
         }
+        if self.job.mode == Mode::CreateOnly && diff::update(&candidate.resolved, &link.snapshot, 0) != Action::None {
+            return candidate.stays_as_written(link);
+        }
         let held = compare::sorted_lines(&self.job, row);
         let anew;
         let link = match recreated::follow(&self.job, &link.snapshot.lines, &[], &held) {
@@ -224,19 +230,6 @@ impl Applier<'_> {
         changes: &[PropertyChange],
         kept: Vec<FieldChange>,
     ) -> Prepared {
-        if self.job.mode == Mode::CreateOnly {
-            // The row stays as it was written; with another `mode` the difference is found again.
-            let unchanged = LinkUpdate {
-                bc_id: link.bc_id.clone(),
-                number: link.number.clone(),
-                etag: link.etag.clone(),
-                draft: link.draft,
-                match_value: link.match_value.clone(),
-                snapshot: link.snapshot.clone(),
-            };
-            let reason = Reason::new("the job never changes rows: `mode` is \"create_only\"");
-            return candidate.settled(Outcome::Equal, SettledLink::Current(unchanged), Some(reason));
-        }
         let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
         snapshot.sent.clone_from(&candidate.resolved.properties);
         let mut foreign = Foreign::known(&link.snapshot);

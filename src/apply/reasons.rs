@@ -20,6 +20,9 @@ pub(super) fn decided(take: Take) -> Reason {
 pub(super) const NO_ROW: &str =
     "waits for its row in Business Central: `mode` is \"update_only\", and there is none that matches";
 
+/// Why nothing was sent by a job that makes rows and leaves them alone.
+pub(super) const NEVER_CHANGED: &str = "the job never changes rows: `mode` is \"create_only\"";
+
 /// Why nothing was sent to a document.
 pub(super) const UNCLEAR_LINES: &str = "Business Central has made the lines of this document anew, and they cannot be \
                                         told from lines of other people; make its lines as in the source, delete it \

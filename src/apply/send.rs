@@ -19,7 +19,7 @@ use super::references::Lookups;
 use super::round::{Again, Round, lock};
 use super::waiting::tell_once;
 use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
-use crate::ledger::{Reason, RunId, Settlement};
+use crate::ledger::{OutboxRow, Reason, RunId, Settlement};
 use crate::model::{Outcome, RecordState, Value};
 
 /// Rows of the outbox that are prepared at once, at most: as many as one envelope of look-ups asks for.
@@ -62,8 +62,8 @@ impl Applier<'_> {
             let Some(last) = rows.last() else { break };
             after = last.seq;
             rows.retain(|row| lock(round).takes(row));
-            let totals: HashMap<_, _> =
-                rows.iter().filter_map(|row| Some((row.key.clone(), row.total().cloned()?))).collect();
+            let total = |row: &OutboxRow| Some((row.key.clone(), (row.draft.fingerprint(), row.total().cloned()?)));
+            let totals: HashMap<_, _> = rows.iter().filter_map(total).collect();
             let (mut settlements, mut closes) = (Vec::new(), Vec::new());
             let all = self.prepare(rows, round, lookups).await?;
             crate::fault!("K3: writes prepared");
@@ -91,7 +91,12 @@ impl Applier<'_> {
                     }
                 }
             }
-            self.check_totals(|key| totals.get(key).cloned(), &mut settlements).await?;
+            let total = |settled: &Settlement| {
+                let (draft, total) = totals.get(&settled.key)?;
+                // A row that is not to hold the draft need not come to its total.
+                settled.link.as_ref().filter(|link| link.update().draft == *draft).map(|_| total.clone())
+            };
+            self.check_totals(total, &mut settlements).await?;
             tell_once(round, &mut settlements);
             self.settle(run, round, settlements).await?;
             self.gather_closes(run, round, closes).await?;

@@ -9,6 +9,7 @@ mod brake;
 mod chaos;
 mod cli;
 mod conflicts;
+mod create_only;
 mod cursors;
 mod customers;
 mod daemon;
