@@ -4,14 +4,12 @@
 //! invoice is never made again. What nobody can explain is closed with a mark of its own, or made again by policy.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use super::Applier;
 use super::candidate::Candidate;
 use super::error::ApplyError;
 use super::matching::Found;
 use super::operation::Prepared;
-use super::round::{Again, Round, RowIs, lock};
 use crate::bc::{Failure, Query, Row};
 use crate::ledger::{Link, Reason, SettledLink};
 use crate::model::{EntityName, OnMissing, Outcome, Value};
@@ -27,13 +25,13 @@ const NO_DOCUMENT: &str = "Business Central has neither this document nor an inv
 const NO_ROW: &str = "Business Central no longer has this row; set `on_missing = \"recreate\"` to have it made again";
 
 impl Applier<'_> {
-    /// What becomes of linked records whose rows are gone, or were when they were closed.
+    /// What becomes of linked records whose rows are gone, or were when they were closed. Gives those whose rows are to be
+    /// made again; they are linked no more.
     pub(super) async fn prepare_gone(
         &self,
         gone: Vec<Candidate>,
-        round: &Mutex<Round>,
         prepared: &mut Vec<Prepared>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Vec<Candidate>, ApplyError> {
         let (over, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(is_over);
         for candidate in over {
             let Some(link) = &candidate.link else { continue };
@@ -41,18 +39,17 @@ impl Applier<'_> {
             prepared.push(candidate.settled(Outcome::Closed, link, Some(Reason::new(CLOSED))));
         }
         let mut invoices = self.invoices_of(&gone).await?;
+        let mut made_again = Vec::new();
         for candidate in gone {
             let Some(link) = &candidate.link else { continue };
             let invoice = invoices.remove(&candidate.row.key);
             if invoice.is_none() && self.job.on_missing == OnMissing::Recreate {
-                let mut round = lock(round);
-                round.note_mut(&candidate.row.key).row = RowIs::MadeAgain;
-                round.again(&candidate.row.key, Again::Now);
+                made_again.push(Candidate { link: None, ..candidate });
             } else {
                 prepared.push(self.close(&candidate, link, invoice.as_ref()));
             }
         }
-        Ok(())
+        Ok(made_again)
     }
 
     fn close(&self, candidate: &Candidate, link: &Link, invoice: Option<&Row>) -> Prepared {

@@ -20,8 +20,8 @@ use crate::bc::{BcError, Failure, Query, Row};
 use crate::diff;
 use crate::ledger::{FieldChange, Link, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
-    Action, Adopt, ErrorClass, LinkedLine, Mode, NewLine, NewRow, Outcome, PropertyChange, RecordState, Resolved,
-    Snapshot, Take, Value,
+    Action, Adopt, BrakeLimit, ErrorClass, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange,
+    RecordState, Resolved, Snapshot, Take, Value,
 };
 
 impl Applier<'_> {
@@ -45,8 +45,6 @@ impl Applier<'_> {
                         removals.push((Candidate { row, resolved, link, note }, removal));
                         continue;
                     }
-                    // A row that BC no longer has, and that is to be made again, is no link any more.
-                    let link = link.filter(|_| note.row != RowIs::MadeAgain);
                     candidates.push(Candidate { row, resolved, link, note });
                 }
                 Err(missing) => {
@@ -55,20 +53,21 @@ impl Applier<'_> {
                 }
             }
         }
-        let (linked, unlinked): (Vec<_>, Vec<_>) =
+        let (linked, mut unlinked): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|candidate| candidate.link.is_some());
         self.prepare_removals(removals, round, &mut prepared).await?;
-        self.prepare_linked(linked, round, &mut prepared).await?;
+        unlinked.extend(self.prepare_linked(linked, round, &mut prepared).await?);
         self.prepare_unlinked(unlinked, &mut prepared).await?;
         Ok(prepared)
     }
 
+    /// Gives those of `linked` whose rows are gone and to be made again.
     async fn prepare_linked(
         &self,
         linked: Vec<Candidate>,
         round: &Mutex<Round>,
         prepared: &mut Vec<Prepared>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Vec<Candidate>, ApplyError> {
         let (mut to_read, mut gone) = (Vec::new(), Vec::new());
         for candidate in linked {
             let Some(link) = &candidate.link else { continue };
@@ -94,7 +93,9 @@ impl Applier<'_> {
                 Action::Update(_) if self.job.mode == Mode::CreateOnly => {
                     prepared.push(candidate.stays_as_written(link));
                 }
-                Action::Update(changes) if self.sends_foreign(link, &changes) => to_read.push(candidate),
+                Action::Update(changes) if self.is_read_first() || self.sends_foreign(link, &changes) => {
+                    to_read.push(candidate);
+                }
                 Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
                 _ => {
                     let update = candidate.link_as_it_is(link);
@@ -115,7 +116,13 @@ impl Applier<'_> {
                 None => gone.push(candidate),
             }
         }
-        self.prepare_gone(gone, round, prepared).await
+        self.prepare_gone(gone, prepared).await
+    }
+
+    /// Whether a row is read before any change of it is sent: if it is gone it is made again, and of rows that are made
+    /// the brake has to know the number beforehand.
+    fn is_read_first(&self) -> bool {
+        self.job.on_missing == OnMissing::Recreate && self.job.brake.creates != BrakeLimit::UNLIMITED
     }
 
     /// Whether `changes`, or what has to be sent along with them, are over properties that somebody else has changed.

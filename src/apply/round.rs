@@ -97,8 +97,6 @@ pub(super) enum RowIs {
     There,
     /// It is not there any more.
     Gone,
-    /// Nothing came of it, and it is made again.
-    MadeAgain,
 }
 
 /// What a record's earlier attempt taught.
