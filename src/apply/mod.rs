@@ -25,6 +25,7 @@ mod order;
 mod outcome;
 mod pace;
 mod prepare;
+mod proof;
 mod reasons;
 mod recover;
 mod recreated;

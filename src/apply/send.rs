@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -12,9 +11,9 @@ use tracing::{info, warn};
 
 use super::Applier;
 use super::error::ApplyError;
-use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, object};
 use super::pace::Pace;
+use super::proof::{Renewals, is_stale};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
 use super::waiting::tell_once;
@@ -24,9 +23,6 @@ use crate::model::{Outcome, RecordState, Value};
 
 /// Rows of the outbox that are prepared at once, at most: as many as one envelope of look-ups asks for.
 const LARGEST_CHUNK: usize = 4_000;
-
-/// How old the proof that BC has no such row may be when its create leaves.
-const PROOF_LASTS: Duration = Duration::from_mins(1);
 
 impl Applier<'_> {
     /// Takes up the rows of the outbox that this round is about, prepares and sends them.
@@ -186,8 +182,9 @@ impl Applier<'_> {
         let route = ApiRoute::of(&self.job.entity);
         let mut delays = self.outlet.writer.delays(&self.retry);
         let begun = Instant::now();
+        let mut renewals = Renewals::default();
         loop {
-            self.renew_proofs(round, writes).await?;
+            self.renew_proofs(round, writes, &mut renewals).await?;
             if writes.is_empty() {
                 return Ok(());
             }
@@ -200,6 +197,7 @@ impl Applier<'_> {
                 // The permit was long in coming. A look-up needs one too, so this one is given back first.
                 continue;
             }
+            renewals.held();
             let noting = lock(round).noting();
             if !crate::mutant!("intent after send") {
                 self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
@@ -265,35 +263,6 @@ impl Applier<'_> {
         }
     }
 
-    /// Looks again for the rows of creates whose proof of absence is too old; those that are there by now are taken up
-    /// anew in the next round.
-    async fn renew_proofs(&self, round: &Mutex<Round>, writes: &mut Vec<Write>) -> Result<(), ApplyError> {
-        let seek = |write: &Write| match &write.what {
-            What::Create { match_values, customer, .. } if is_stale(write) => {
-                Some(Sought { key: write.key.clone(), values: match_values.clone(), customer: customer.clone() })
-            }
-            _ => None,
-        };
-        let sought: Vec<_> = writes.iter().filter_map(seek).collect();
-        if sought.is_empty() {
-            return Ok(());
-        }
-        let found = self.look_up(&sought).await?;
-        let now = Instant::now();
-        writes.retain_mut(|write| match (found.get(&write.key), &mut write.what) {
-            (Some(Found::Absent(begun)), What::Create { absent_since, .. }) => {
-                *absent_since = (*begun).min(now);
-                true
-            }
-            (Some(_), _) => {
-                lock(round).again(&write.key, Again::Now);
-                false
-            }
-            (None, _) => true,
-        });
-        Ok(())
-    }
-
     fn operations(&self, write: &Write) -> Vec<Operation> {
         let set = format!("companies({})/{}", self.job.company, self.job.entity.set());
         match &write.what {
@@ -351,11 +320,6 @@ fn with_open_intent(settlement: Settlement, round: &Round) -> Settlement {
     let reason = Reason::new(released.until.as_str());
     let pending = Settlement::left(&settlement.key, settlement.fingerprint, RecordState::Pending, reason);
     Settlement { open: true, ..pending }
-}
-
-/// Whether the proof that BC has no such row is too old to create one.
-fn is_stale(write: &Write) -> bool {
-    matches!(&write.what, What::Create { absent_since, .. } if absent_since.elapsed() > PROOF_LASTS)
 }
 
 /// Records whose write was prepared and not sent stay in the outbox.
