@@ -15,7 +15,7 @@ use super::operation::{Prepared, What, Write, field_changes};
 use super::reasons::{NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
-use super::round::{Again, Round, RowIs, lock};
+use super::round::{Round, RowIs, lock};
 use crate::bc::{BcError, Failure, Query, Row};
 use crate::diff;
 use crate::ledger::{FieldChange, Link, OutboxRow, Reason, SettledLink, Settlement};
@@ -109,9 +109,7 @@ impl Applier<'_> {
         for candidate in to_read {
             let Some(link) = &candidate.link else { continue };
             match rows.get(&link.bc_id) {
-                Some(row) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => {
-                    lock(round).again(&candidate.row.key, Again::Now);
-                }
+                Some(row) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => {}
                 Some(row) => prepared.push(self.compare(&candidate, link, row)),
                 None => gone.push(candidate),
             }

@@ -10,7 +10,7 @@ use super::candidate::Candidate;
 use super::compare;
 use super::error::ApplyError;
 use super::operation::{Prepared, What, Write, field_changes};
-use super::round::{Again, Round, lock};
+use super::round::{Round, lock};
 use crate::bc::Row;
 use crate::ledger::{Link, Reason, SettledLink};
 use crate::model::{OnConflict, Outcome, PropertyChange, RecordState, Removal, Value};
@@ -27,10 +27,7 @@ impl Applier<'_> {
         for (candidate, removal) in &lost {
             let Some(link) = &candidate.link else { continue };
             let next = match (removal, rows.get(&link.bc_id)) {
-                (_, Some(row)) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => {
-                    lock(round).again(&candidate.row.key, Again::Now);
-                    continue;
-                }
+                (_, Some(row)) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => continue,
                 (Removal::Delete, Some(row)) => self.delete(candidate, link, row),
                 (Removal::Block, Some(row)) => self.block(candidate, link, row),
                 (Removal::Delete, None) => {

@@ -175,9 +175,15 @@ impl Round {
         self.tried_first.get(key).map(String::as_str)
     }
 
-    /// Whether a request that was still open a moment ago may be why the record's row has this etag.
-    pub(super) fn has_moved_on(&self, key: &str, etag: &str) -> bool {
-        self.released.get(key).is_some_and(|released| released.etag != etag)
+    /// Whether a request that was still open a moment ago may be why the record's row has this etag. Then the record is
+    /// taken up again to find that out; that a later request was refused says nothing about the one that is left.
+    pub(super) fn has_moved_on(&mut self, key: &str, etag: &str) -> bool {
+        let moved = self.released.get(key).is_some_and(|released| released.etag != etag);
+        if moved {
+            self.note_mut(key).refusal = None;
+            self.again(key, Again::Now);
+        }
+        moved
     }
 
     /// What is known of the record.
@@ -273,4 +279,26 @@ impl Round {
 /// Locks; a panic elsewhere leaves counters that are still counters.
 pub(super) fn lock(round: &Mutex<Round>) -> MutexGuard<'_, Round> {
     round.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bc::Sent;
+
+    #[test]
+    fn a_refusal_is_not_taken_for_that_of_the_request_that_is_left() {
+        let mut round = Round::new(DateTime::UNIX_EPOCH);
+        let refusal = BcError::read(Sent::Change, 400, br#"{"error":{"code":"Application_DialogException"}}"#);
+        round.note_mut("1").refusal = Some(refusal);
+        let released = Released { etag: "before".to_owned(), until: String::new() };
+        round.released.insert("1".to_owned(), released);
+        assert!(!round.has_moved_on("1", "before"));
+        assert!(round.note("1").refusal.is_some());
+        assert_eq!(round.next(), None);
+
+        assert!(round.has_moved_on("1", "after"));
+        assert!(round.note("1").refusal.is_none());
+        assert_eq!(round.next(), Some(Again::Now));
+    }
 }
