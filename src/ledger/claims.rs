@@ -58,3 +58,78 @@ fn sealed(job: JobId, row: &SqliteRow) -> Result<Fingerprint, LedgerError> {
     let (draft, claim) = (row.try_get("draft")?, row.try_get("claim")?);
     Ok(checksum(job, key, &fingerprint.to_string(), draft, claim, None).finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::ledger::{Binding, LinkUpdate, OpenOptions, RunStart, SettledLink, Settlement, Staged, StagedAs};
+    use crate::model::{Draft, Outcome, Removal, Snapshot, Value};
+
+    const ENTITY: &str = "customers";
+
+    /// A version of a record that wants this match value.
+    fn wanted(key: &str, number: &str) -> Staged {
+        let draft = Draft::default();
+        let stage = StagedAs::Wanted {
+            record: format!("\"{number}\""),
+            draft: draft.to_json(),
+            draft_fingerprint: Fingerprint::of([number]),
+            match_value: Some(number.to_owned()),
+        };
+        Staged { key: key.to_owned(), fingerprint: Fingerprint::of([key, number]), stage }
+    }
+
+    /// That version written.
+    fn written(key: &str, number: &str) -> Settlement {
+        let link = LinkUpdate {
+            bc_id: format!("id of {key}"),
+            number: number.to_owned(),
+            etag: number.to_owned(),
+            draft: Fingerprint::of([number]),
+            match_value: Some(number.to_owned()),
+            snapshot: Snapshot { sent: vec![("number".to_owned(), Value::from(number))], ..Snapshot::default() },
+        };
+        Settlement::done(key, Fingerprint::of([key, number]), Outcome::Updated, SettledLink::Current(link))
+    }
+
+    #[tokio::test]
+    async fn a_record_that_the_source_has_lost_claims_nothing_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions { path: folder.path().join("ledger.db"), store_values: true, redact: Vec::new() };
+        let ledger = Ledger::open(options, Arc::new(ManualClock::new(DateTime::UNIX_EPOCH))).await.unwrap();
+        let text = ToOwned::to_owned;
+        let binding = Binding {
+            name: text("main"),
+            tenant: text("contoso"),
+            environment: text("production"),
+            company_id: text("1"),
+            company_name: text("CRONUS"),
+            local_currency: text("USD"),
+        };
+        let target = ledger.bind(&binding).await.unwrap();
+        let job = ledger.job("customers", target, ENTITY, Fingerprint::of([])).await.unwrap().id;
+        let run = ledger.begin_run(RunStart { job, cause: "test", full: true }).await.unwrap();
+        let stage = async |page| ledger.stage(target, ENTITY, job, page, None, true).await.unwrap();
+        let settle = async |done: &[Settlement]| ledger.settle(target, ENTITY, job, run, done).await.unwrap();
+        stage(vec![wanted("1", "C1"), wanted("2", "C2")]).await;
+        settle(&[written("1", "C1"), written("2", "C2")]).await;
+
+        // The first one wants the number of the second one, and is gone before that one gives it up.
+        assert_eq!(stage(vec![wanted("1", "C2")]).await.refused, 1);
+        let second = ledger.link_numbers(job, ["2"]).await.unwrap();
+        ledger.stage_removals(job, Removal::Delete, |number| second.contains(&number)).await.unwrap();
+        stage(vec![wanted("2", "C3")]).await;
+        settle(&[written("2", "C3")]).await;
+
+        assert_eq!(ledger.take_free_claims(target, ENTITY, job).await.unwrap(), 0);
+        let due = ledger.due(job, 0, 10, ledger.time()).await.unwrap();
+        let due: Vec<_> = due.iter().map(|row| (row.key.as_str(), row.removal, row.match_value.as_deref())).collect();
+        assert_eq!(due, [("1", Some(Removal::Delete), Some("C1"))]);
+        ledger.close().await;
+    }
+}

@@ -3,9 +3,9 @@
 //! What is to become of their rows goes the way of every change: through the outbox, past the brake, with an intent.
 
 use serde::Serialize;
-use sqlx::{Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
-use super::outbox;
+use super::outbox::{self, RENEWED};
 use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError};
 use crate::model::{Draft, Fingerprint, Removal};
@@ -114,26 +114,23 @@ async fn put(
     rows: &str,
     now: &str,
 ) -> Result<u64, LedgerError> {
-    let done = sqlx::query(
+    let statement = format!(
         "INSERT INTO outbox (job_id, key, state, removal, fingerprint, record, draft, match_value, staged_at, \
          changed_at, checksum) \
          SELECT ?1, row.value ->> 'key', 'pending', ?3, ?4, 'null', row.value ->> 'draft', row.value ->> 'match_value', \
                 ?5, ?5, unhex(row.value ->> 'checksum') \
          FROM json_each(?2) AS row WHERE NOT EXISTS (SELECT 1 FROM outbox \
              WHERE outbox.job_id = ?1 AND outbox.key = row.value ->> 'key' AND outbox.fingerprint = ?4) \
-         ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = 0, removal = excluded.removal, \
-         fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, \
-         match_value = excluded.match_value, reason = NULL, code = NULL, correlation_id = NULL, error = NULL, \
-         retry_at = NULL, waiting_since = NULL, decision = NULL, seen_etag = NULL, attempts = 0, \
-         staged_at = excluded.staged_at, changed_at = excluded.changed_at, checksum = excluded.checksum",
-    )
-    .bind(job.0)
-    .bind(rows)
-    .bind(removal.as_str())
-    .bind(lost(removal).as_bytes().as_slice())
-    .bind(now)
-    .execute(&mut **tx)
-    .await?;
+         ON CONFLICT (job_id, key) DO UPDATE SET {RENEWED}, waiting_since = NULL"
+    );
+    let done = sqlx::query(AssertSqlSafe(statement))
+        .bind(job.0)
+        .bind(rows)
+        .bind(removal.as_str())
+        .bind(lost(removal).as_bytes().as_slice())
+        .bind(now)
+        .execute(&mut **tx)
+        .await?;
     Ok(done.rows_affected())
 }
 

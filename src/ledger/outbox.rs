@@ -129,6 +129,13 @@ fn attempts(json: Option<&str>) -> Option<Vec<Snapshot>> {
     texts.iter().map(|text| Snapshot::parse(text).ok()).collect()
 }
 
+/// What a row becomes by an upsert: the new version, of which nothing is known yet. What is not inserted is undone.
+pub(super) const RENEWED: &str = "state = excluded.state, refused = excluded.refused, removal = excluded.removal, \
+    fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, \
+    match_value = excluded.match_value, claim = excluded.claim, reason = excluded.reason, code = NULL, \
+    correlation_id = NULL, error = NULL, retry_at = NULL, decision = NULL, seen_etag = NULL, attempts = 0, \
+    staged_at = excluded.staged_at, changed_at = excluded.changed_at, checksum = excluded.checksum";
+
 /// Which rows are taken up at the time `?2`, unless their outcome is open.
 pub(super) const DUE: &str = "NOT refused \
     AND (retry_at <= ?2 OR (retry_at IS NULL AND state IN ('pending', 'waiting', 'held', 'locked'))) \

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::{Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
-use super::outbox;
+use super::outbox::{self, RENEWED};
 use super::rows::{json, json_list};
 use super::target::cursor_checksum;
 use super::withdraw::{release, withdraw};
@@ -312,7 +312,7 @@ impl Stage<'_> {
         }
         let job = self.job;
         let rows: Vec<_> = put.iter().map(|put| Sealed::of(put, job)).collect();
-        sqlx::query(
+        let statement = format!(
             "INSERT INTO outbox (job_id, key, state, refused, fingerprint, record, draft, match_value, claim, reason, \
              staged_at, changed_at, checksum) \
              SELECT ?1, page.value ->> 'key', iif(page.value ->> 'reason' IS NULL, 'pending', 'quarantined'), \
@@ -320,18 +320,14 @@ impl Stage<'_> {
                     page.value ->> 'draft', page.value ->> 'match_value', page.value ->> 'claim', \
                     page.value ->> 'reason', ?3, ?3, unhex(page.value ->> 'checksum') \
              FROM json_each(?2) AS page WHERE true \
-             ON CONFLICT (job_id, key) DO UPDATE SET state = excluded.state, refused = excluded.refused, removal = NULL, \
-             fingerprint = excluded.fingerprint, record = excluded.record, draft = excluded.draft, \
-             match_value = excluded.match_value, claim = excluded.claim, \
-             reason = excluded.reason, code = NULL, correlation_id = NULL, error = NULL, retry_at = NULL, attempts = 0, \
-             decision = NULL, seen_etag = NULL, \
-             staged_at = excluded.staged_at, changed_at = excluded.changed_at, checksum = excluded.checksum",
-        )
-        .bind(self.job.0)
-        .bind(json(&rows))
-        .bind(self.now)
-        .execute(&mut *self.tx)
-        .await?;
+             ON CONFLICT (job_id, key) DO UPDATE SET {RENEWED}"
+        );
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(self.job.0)
+            .bind(json(&rows))
+            .bind(self.now)
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
     }
 
