@@ -22,7 +22,7 @@ const JOBS: u64 = 20;
 const STARTS: usize = 21;
 
 /// How long figures are taken.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// After this nothing is left of what a pass needed.
 const SETTLED: Duration = Duration::from_secs(20);

@@ -202,6 +202,24 @@ CREATE TABLE schedule (
     skipped_at TEXT                        -- when that happened last
 ) STRICT, WITHOUT ROWID;
 
+-- Jobs whose last pass failed. Also of jobs that never came as far as a row in job.
+CREATE TABLE failing (
+    job    TEXT NOT NULL PRIMARY KEY,  -- as in [jobs.NAME]
+    since  TEXT NOT NULL,              -- when the first of these passes ended
+    passes INTEGER NOT NULL,           -- how many have failed in a row
+    result TEXT NOT NULL CHECK (result IN ('failed', 'denied', 'refused'))  -- of the last one
+) STRICT, WITHOUT ROWID;
+
+-- What people were told of and not yet of its end, so that they are told of changes alone, also across restarts.
+CREATE TABLE told_alert (
+    channel   TEXT NOT NULL,     -- by which they were told: command, webhook
+    condition TEXT NOT NULL,     -- failing, held, closed_unexplained, backlog, secret_expires, wal
+    subject   TEXT NOT NULL,     -- the job or target it is about; empty: the ledger
+    level     INTEGER NOT NULL,  -- how bad it is: they are told again when it is worse
+    since     TEXT NOT NULL,     -- when it began
+    PRIMARY KEY (channel, condition, subject)
+) STRICT, WITHOUT ROWID;
+
 -- What the brake held at the last run of a job, until a run goes ahead. `bcsync approve` makes its counts a ceiling.
 CREATE TABLE held_plan (
     job_id      INTEGER PRIMARY KEY REFERENCES job,

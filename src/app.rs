@@ -3,6 +3,7 @@
 //! Everything behind takes plain values; what the configuration calls a job becomes a `JobSpec` here, what it calls a
 //! target a connected `Target`.
 
+mod alerts;
 mod ask;
 mod budgets;
 mod check;

@@ -32,6 +32,7 @@ pub mod apply;
 pub mod ops;
 pub mod sync;
 
+pub mod alert;
 pub mod daemon;
 
 pub mod app;

@@ -19,7 +19,7 @@ mod source;
 
 use source::{File, Source};
 
-/// Which top-level module may import which. Everyone may use the macro of `fault`, and its own files.
+/// Which top-level module may import which. Everyone may use the macros of `fault`, and its own files.
 ///
 /// A module that is not listed may not exist; one that is listed need not.
 const MAY_IMPORT: &[(&str, &[&str])] = &[

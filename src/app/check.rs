@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Alerts, Config, Field, Job, LinesOrigin, Located, Problem, Report, SourceKind};
+use crate::config::{Config, Field, Job, LinesOrigin, Located, Problem, Report, SourceKind};
 use crate::mapping::{CompileError, LinesMapping, Mapping, MappingSpec, NameUse, Place};
 use crate::model::Mode;
 use crate::schema::{closest, standard, standard_sets};
@@ -22,12 +22,9 @@ pub struct CheckFailed(pub Report);
 pub fn check(config: &mut Config) -> Result<BTreeMap<String, Mapping>, Box<CheckFailed>> {
     let mut found = Vec::new();
     let mut mappings = BTreeMap::new();
-    let without_effect = [
-        (config.monitor.is_some(), "[monitor] has no effect in this version: nothing is served"),
-        (config.alerts != Alerts::default(), "[alerts] has no effect in this version: nobody is told"),
-    ];
-    for (_, message) in without_effect.iter().filter(|(is_set, _)| *is_set) {
-        found.push(Problem::of_file(*message).hint("watch `bcsync status` and the exit codes").as_warning());
+    if config.monitor.is_some() {
+        let problem = Problem::of_file("[monitor] has no effect in this version: nothing is served");
+        found.push(problem.hint("watch `bcsync status` and the exit codes").as_warning());
     }
     for job in &config.jobs {
         match Mapping::compile(&spec(config, job)) {

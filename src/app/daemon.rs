@@ -102,6 +102,7 @@ impl Plant {
     fn work(&self, config: Config, mappings: BTreeMap<String, Mapping>, ledger: &Arc<Ledger>) -> Work {
         let jobs = config.jobs_in_order().into_iter().filter(|job| job.enabled).map(|job| plan(&config, job)).collect();
         let keep_history = config.ledger.keep_history;
+        let alerts = self.app(&config).alerts();
         let generation = Arc::new(Generation {
             mappings: mappings.into_iter().map(|(job, mapping)| (job, Arc::new(mapping))).collect(),
             config,
@@ -117,7 +118,7 @@ impl Plant {
                 }
             })
         });
-        Work { jobs, keep_history, carry_out }
+        Work { jobs, keep_history, alerts, carry_out }
     }
 }
 

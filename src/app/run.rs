@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use super::connect::Reached;
 use super::pass::{JobFailure, PassOptions};
 use super::{App, AppError};
+use crate::alert::Alerts;
 use crate::config::{self, Job};
 use crate::daemon::pass_request;
+use crate::ledger::Ledger;
 use crate::mapping::Mapping;
 use crate::model::Progress;
 use crate::schema::closest;
@@ -50,8 +53,29 @@ pub async fn run(
     let jobs = select(app.config, options.jobs)?;
     let ledger = match app.open_ledger().await {
         Err(busy @ AppError::Busy(_)) => return ask(app, &jobs, &options, busy, finished).await,
-        ledger => ledger?,
+        ledger => Arc::new(ledger?),
     };
+    let alerts = Alerts::start(ledger.clone(), app.clock.clone(), app.alerts());
+    let all = passes(app, &ledger, &alerts, jobs, &mut mappings, &options, &mut finished).await;
+    alerts.finish(&options.cancel).await;
+    let all = all?;
+    ledger.prune_history(app.config.ledger.keep_history).await?;
+    if let Some(ledger) = Arc::into_inner(ledger) {
+        ledger.close().await;
+    }
+    Ok(all)
+}
+
+/// Makes the passes here.
+async fn passes(
+    app: &App<'_>,
+    ledger: &Ledger,
+    alerts: &Alerts,
+    jobs: Vec<&Job>,
+    mappings: &mut BTreeMap<String, Mapping>,
+    options: &RunOptions<'_>,
+    finished: &mut impl FnMut(&Finished),
+) -> Result<Vec<Finished>, AppError> {
     let mut targets: HashMap<&str, Result<Reached, JobFailure>> = HashMap::new();
     let mut all = Vec::new();
     for job in jobs {
@@ -61,7 +85,7 @@ pub async fn run(
         let Some(mapping) = mappings.remove(&job.name.value) else { continue };
         if !targets.contains_key(job.target.as_str()) {
             let connected = match app.config.target(&job.target) {
-                Some(target) => app.connect(target, &ledger, &options.cancel).await,
+                Some(target) => app.connect(target, ledger, &options.cancel).await,
                 None => continue,
             };
             targets.insert(&job.target, connected.map_err(|cause| JobFailure::from(&cause)));
@@ -75,13 +99,15 @@ pub async fn run(
             progress: &|progress| (options.progress)(name, progress),
         };
         let reached = reached.as_ref().map_err(Clone::clone);
-        let outcome = app.pass(&ledger, reached, job, Arc::new(mapping), options).await?;
+        let outcome = app.pass(ledger, reached, job, Arc::new(mapping), options).await?;
+        let result = outcome.as_ref().map_or_else(|failure| failure.result, |report| report.result);
         let done = Finished { job: job.name.value.clone(), outcome };
         finished(&done);
         all.push(done);
+        if let Err(cause) = alerts.pass_ended(&job.name.value, result).await {
+            error!("how the pass of {} ended is not noted for alerts: {cause}", job.name.value);
+        }
     }
-    ledger.prune_history(app.config.ledger.keep_history).await?;
-    ledger.close().await;
     Ok(all)
 }
 

@@ -4,10 +4,12 @@ use super::Applier;
 use super::candidate::Candidate;
 use super::compare;
 use super::error::ApplyError;
+use super::foreign::Foreign;
 use super::operation::{Prepared, What, Write, field_changes};
+use super::reasons::FOUND;
 use crate::bc::Row;
 use crate::diff;
-use crate::ledger::{Link, SettledLink};
+use crate::ledger::{Link, Reason, SettledLink, Settlement};
 use crate::model::{Action, Adopt, LinkedLine, OrderChange, Outcome, RecordState, ResolvedLine, Snapshot, Value};
 use crate::schema::is_blank;
 
@@ -24,11 +26,41 @@ impl Applier<'_> {
         if let Some(refusal) = &candidate.note.refusal {
             return Ok(Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal))));
         }
-        // An earlier attempt at creating it may have taken effect after all: then it is ours, whatever the policy.
-        let attempted = &candidate.row.attempted;
-        let ours = attempted.iter().map(|attempt| &attempt.sent).chain(Some(&candidate.resolved.properties));
-        let is_ours = !attempted.is_empty() && ours.into_iter().any(|sent| self.made_with(sent, row));
-        Ok(self.adopt(candidate, row, if is_ours { Adopt::Update } else { self.job.adopt }))
+        if let Some(attempt) = self.attempt_behind(&candidate.row.attempted, row) {
+            let link = self.late_link(candidate, attempt, row);
+            return Ok(match self.compare(candidate, &link, row) {
+                Prepared::Settled(settlement) if settlement.outcome == Outcome::Equal => {
+                    let reason = Some(Reason::new(FOUND));
+                    Prepared::Settled(Box::new(Settlement { outcome: Outcome::Created, reason, ..*settlement }))
+                }
+                prepared => prepared,
+            });
+        }
+        Ok(self.adopt(candidate, row, self.job.adopt))
+    }
+
+    /// The lost create of ours that has made `row` after all: then the row is ours, whatever the policy says of those that
+    /// are not, and where it differs from what was sent, a person was there since.
+    fn attempt_behind<'a>(&self, attempted: &'a [Snapshot], row: &Row) -> Option<&'a Snapshot> {
+        let exactly = attempted.iter().rfind(|attempt| self.made_with(&attempt.sent, row));
+        exactly.or_else(|| attempted.iter().rfind(|attempt| self.descends_from(&attempt.sent, row)))
+    }
+
+    /// The link to `row` as it would be, had `attempt` been answered.
+    fn late_link(&self, candidate: &Candidate, attempt: &Snapshot, row: &Row) -> Link {
+        let foreign = Foreign::unexplained(&self.job, attempt, row);
+        let (draft, match_value) = (candidate.row.draft.fingerprint(), candidate.row.match_value.clone());
+        let link = self.link_update(row, attempt, draft, match_value, &[], &foreign);
+        Link {
+            bc_id: link.bc_id,
+            number: link.number,
+            etag: link.etag,
+            closed: false,
+            unexplained: false,
+            draft: link.draft,
+            match_value: link.match_value,
+            snapshot: link.snapshot,
+        }
     }
 
     /// Whether BC can have made `row` with the properties `sent`: it holds them, but for those that BC itself overwrites.

@@ -156,7 +156,7 @@ impl Applier<'_> {
     }
 
     /// A linked row that was read because more must be known than its link says.
-    fn compare(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
+    pub(super) fn compare(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
         if let Some(refusal) = &candidate.note.refusal {
             if let Some(closed) = self.processed(candidate, link, row, Some(refusal)) {
                 return closed;

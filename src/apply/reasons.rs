@@ -8,6 +8,9 @@ use crate::model::{Reference, Take, Value};
 /// Why nothing was sent although BC does not hold what the source has.
 pub(super) const KEPT: &str = "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\"";
 
+/// Why a row is known to be ours although nothing has answered that it is.
+pub(super) const FOUND: &str = "found by reading back a request whose answer was lost";
+
 /// What a person decided about a conflict.
 pub(super) fn decided(take: Take) -> Reason {
     Reason::new(take.told())

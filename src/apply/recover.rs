@@ -15,6 +15,7 @@ use super::compare;
 use super::error::ApplyError;
 use super::foreign::Foreign;
 use super::matching::{Found, Sought};
+use super::reasons::FOUND;
 use super::round::{Note, Released, Round, RowIs, lock};
 use crate::bc::Row;
 use crate::ledger::{Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
@@ -23,9 +24,6 @@ use crate::schema::Kind;
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
-
-/// How it is known what became of a request.
-const FOUND: &str = "found by reading back a request whose answer was lost";
 
 /// What is known of a request with an open outcome.
 enum Resolved {

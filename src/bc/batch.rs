@@ -127,7 +127,74 @@ pub(super) fn parse(body: &[u8], count: usize) -> Result<Vec<Option<Part>>, Stri
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What may be wrong with an answer.
+    #[derive(Debug, Clone)]
+    enum Flaw {
+        None,
+        /// The operation is answered a second time, at this place.
+        Repeated(usize, usize),
+        /// An id that no operation has, at this place.
+        Foreign(usize),
+        /// Nothing follows this share of the bytes.
+        CutOff(f64),
+    }
+
+    fn flaw() -> impl Strategy<Value = Flaw> {
+        prop_oneof![
+            3 => Just(Flaw::None),
+            1 => (any::<usize>(), any::<usize>()).prop_map(|(which, at)| Flaw::Repeated(which, at)),
+            1 => any::<usize>().prop_map(Flaw::Foreign),
+            1 => (0.0..1.0).prop_map(Flaw::CutOff),
+        ]
+    }
+
+    /// The answers to some of the operations of an envelope, in any order: operation and status.
+    fn answers() -> impl Strategy<Value = (usize, Vec<(usize, u16)>)> {
+        let statuses = prop::sample::select(vec![200_u16, 201, 204, 400, 404, 409, 412, 500, 503]);
+        let some = prop::collection::vec((prop::bool::weighted(0.9), statuses), 1..=MAX_OPERATIONS);
+        some.prop_flat_map(|some| {
+            let given = some.iter().enumerate().filter(|(_, (given, _))| *given);
+            let answers: Vec<_> = given.map(|(id, (_, status))| (id, *status)).collect();
+            (Just(some.len()), Just(answers).prop_shuffle())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_operation_gets_its_own_answer_or_none((count, answers) in answers(), flaw in flaw()) {
+            let mut told: Vec<_> = answers.iter().map(|(id, status)| (id.to_string(), *status)).collect();
+            match flaw {
+                Flaw::Repeated(which, at) if !told.is_empty() => {
+                    told.insert(at % (told.len() + 1), told[which % told.len()].clone());
+                }
+                Flaw::Foreign(at) => told.insert(at % (told.len() + 1), (count.to_string(), 200)),
+                _ => {}
+            }
+            let whole = told.len() == answers.len();
+            let told: Vec<_> =
+                told.iter().map(|(id, status)| format!(r#"{{"id":"{id}","status":{status},"body":{{"is":{id}}}}}"#)).collect();
+            let body = format!(r#"{{"responses":[{}]}}"#, told.join(","));
+            if let Flaw::CutOff(share) = flaw {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
+                    reason = "a share of a length")]
+                let length = (body.len() as f64 * share) as usize;
+                prop_assert!(parse(&body.as_bytes()[..length], count).is_err());
+                return Ok(());
+            }
+            let parts = parse(body.as_bytes(), count);
+            prop_assert_eq!(parts.is_ok(), whole);
+            let Ok(parts) = parts else { return Ok(()) };
+            for (id, part) in parts.into_iter().enumerate() {
+                let own = answers.iter().find(|(answered, _)| *answered == id);
+                let own = own.map(|(_, status)| Part { status: *status, body: format!(r#"{{"is":{id}}}"#) });
+                prop_assert_eq!(part, own);
+            }
+        }
+    }
 
     #[test]
     fn an_envelope_has_ids_and_relative_urls() {

@@ -81,6 +81,7 @@ impl Connection {
             body: Some(body),
             timeout: self.timeout,
             effect,
+            secret_path: false,
         }
     }
 }

@@ -13,7 +13,13 @@ use crate::model::{Cell, Table, View};
 
 /// Where each job stands.
 pub(super) async fn status(global: &Global, command: &Status) -> Result<Exit, Failed> {
-    show(global, View::JobStatus, command.job.as_deref(), u32::MAX).await
+    let config = load_to_look(global, &ProcessEnvironment)?;
+    let app = App::new(&config, &ProcessEnvironment);
+    show(global, &app, View::JobStatus, command.job.as_deref(), u32::MAX).await?;
+    for expiry in app.expiring_secrets() {
+        writeln!(anstream::stderr(), "{expiry}")?;
+    }
+    Ok(Exit::Done)
 }
 
 /// What was done, what changed, what is wrong.
@@ -24,12 +30,13 @@ pub(super) async fn history(global: &Global, command: &History) -> Result<Exit, 
         (_, _, true) => View::PendingRecords,
         _ => View::SyncHistory,
     };
-    show(global, view, command.job.as_deref(), command.limit).await
+    let config = load_to_look(global, &ProcessEnvironment)?;
+    show(global, &App::new(&config, &ProcessEnvironment), view, command.job.as_deref(), command.limit).await?;
+    Ok(Exit::Done)
 }
 
-async fn show(global: &Global, view: View, job: Option<&str>, limit: u32) -> Result<Exit, Failed> {
-    let config = load_to_look(global, &ProcessEnvironment)?;
-    let table = match App::new(&config, &ProcessEnvironment).view(view, job, limit).await {
+async fn show(global: &Global, app: &App<'_>, view: View, job: Option<&str>, limit: u32) -> Result<(), Failed> {
+    let table = match app.view(view, job, limit).await {
         // Before the first run there is nothing wrong, and nothing to show.
         Err(AppError::NoLedger(reason)) => {
             writeln!(anstream::stderr(), "{reason}")?;
@@ -50,7 +57,7 @@ async fn show(global: &Global, view: View, job: Option<&str>, limit: u32) -> Res
             writeln!(out, "{}", line.trim_end())?;
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn json(cell: &Cell) -> serde_json::Value {

@@ -16,6 +16,7 @@ use super::scheduler::{Scheduler, SchedulerError};
 use super::systemd::Systemd;
 use super::ticks::Ticks;
 use super::work::{CarryOut, Order, Stage, Work};
+use crate::alert::{self, Alerts};
 use crate::clock::SharedClock;
 use crate::ledger::{KeptSchedule, Ledger, LedgerError, RequestEnd, RequestId};
 use crate::model::RunResult;
@@ -84,6 +85,7 @@ pub(super) struct Service {
     pub(super) ticks: Ticks,
     pub(super) planner: Planner,
     pub(super) kept: BTreeMap<String, KeptSchedule>,
+    alerts: Alerts,
     deeds: JoinSet<RequestEnd>,
     active: HashMap<Id, Active>,
     /// How the last pass of each job ended, if not well.
@@ -106,6 +108,7 @@ impl Daemon {
         let ticks = Ticks::new(clock.clone());
         let mut service = Service {
             kept: ledger.kept_schedules().await?,
+            alerts: Alerts::start(ledger.clone(), clock.clone(), work.alerts),
             ledger,
             clock,
             keep_history: work.keep_history,
@@ -141,7 +144,7 @@ impl Daemon {
             service.begin();
             service.systemd.status(&service.told());
         }
-        service.drain().await
+        service.drain(&stop).await
     }
 }
 
@@ -188,7 +191,7 @@ impl Service {
         if end.result != RunResult::Interrupted {
             self.keep(&job, &settled).await?;
         }
-        Ok(())
+        Ok(self.alerts.pass_ended(&job, end.result).await?)
     }
 
     async fn beat(&mut self) -> Result<(), DaemonError> {
@@ -199,6 +202,8 @@ impl Service {
             self.pruned = Some(now);
             let runs = self.ledger.prune_history(self.keep_history).await?;
             info!(runs, "the history was pruned");
+            // What no pass brings about, such as a secret that expires while all jobs pause.
+            self.alerts.look();
         }
         Ok(())
     }
@@ -251,6 +256,7 @@ impl Service {
             Ok(work) => {
                 self.keep_history = work.keep_history;
                 self.carry_out = work.carry_out;
+                self.alerts.configure(work.alerts);
                 let configured = self.configure(work.jobs).await;
                 info!("the configuration was reloaded");
                 configured
@@ -282,9 +288,9 @@ impl Service {
         parts.join("; ")
     }
 
-    /// Ends: nothing new begins, what was sent is seen to its end for a while.
-    async fn drain(mut self) -> Result<(), DaemonError> {
-        self.systemd.stopping(DRAIN + BEAT * 10);
+    /// Ends, since `stop` is cancelled: nothing new begins, what was sent is seen to its end for a while.
+    async fn drain(mut self, stop: &CancellationToken) -> Result<(), DaemonError> {
+        self.systemd.stopping(DRAIN + alert::FAREWELL + BEAT * 10);
         info!(running = self.active.len(), "stopping");
         self.scheduler.stop().await;
         self.cancel.cancel();
@@ -300,7 +306,9 @@ impl Service {
         }
         let left = self.planner.configure(Vec::new());
         let finished = self.finish(&left, RunResult::Interrupted, "the daemon was stopped; ask again").await;
-        tolerate(finished)
+        tolerate(finished)?;
+        self.alerts.finish(stop).await;
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::made_up::{at, trigger};
 use super::{CarryOut, Daemon, JobPlan, Order, Reload, Triggers, Work};
+use crate::alert;
 use crate::clock::{Clock as _, ManualClock};
 use crate::ledger::{Ledger, OpenOptions, RequestEnd};
 use crate::model::RunResult;
@@ -51,7 +52,8 @@ impl Scene {
             RequestEnd { result: pass(order), message: None, run: None }
         });
         let jobs = jobs.iter().map(|&name| every_minute(name)).collect();
-        let work = Work { jobs, keep_history: Duration::from_hours(24), carry_out };
+        let alerts = alert::Settings::default();
+        let work = Work { jobs, keep_history: Duration::from_hours(24), alerts, carry_out };
         let reload: Reload = Box::new(|| Err(Vec::new()));
         Daemon { ledger: self.ledger.clone(), clock: self.clock.clone(), work, reload, stop: stop.clone() }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::planner::{Deed, JobPlan};
+use crate::alert;
 use crate::ledger::RequestEnd;
 use crate::model::Progress;
 
@@ -15,6 +16,8 @@ pub struct Work {
     pub jobs: Vec<JobPlan>,
     /// How long the history is kept.
     pub keep_history: Duration,
+    /// Who is told when something changes.
+    pub alerts: alert::Settings,
     /// Does what an order says. An order keeps to the configuration it was given under.
     pub carry_out: CarryOut,
 }

@@ -111,7 +111,7 @@ impl HttpClient {
     pub async fn send(&self, request: Request) -> Result<Response, SendError> {
         let to = Origin::of(&request.url)?;
         let client_request_id = Uuid::new_v4();
-        let (method, path) = (request.method.clone(), request.url.path().to_owned());
+        let (method, path) = (request.method.clone(), request.shown_path().to_owned());
         let started = Instant::now();
         let outcome = self.exchange(&to, request, client_request_id, started).await;
         let elapsed_ms = started.elapsed().as_millis();

@@ -225,6 +225,7 @@ impl TokenSource {
             body: Some(Bytes::from(form.finish())),
             timeout: TIMEOUT,
             effect: Effect::Read,
+            secret_path: false,
         }
     }
 

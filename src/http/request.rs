@@ -34,13 +34,28 @@ pub struct Request {
     pub timeout: Duration,
     /// What the request may have done when its answer is lost.
     pub effect: Effect,
+    /// Whether the path lets in whoever knows it. Then it is not shown either.
+    pub secret_path: bool,
 }
 
 impl Request {
     /// A GET without headers of its own.
     #[must_use]
     pub fn get(url: Url, timeout: Duration) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: None, timeout, effect: Effect::Read }
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            body: None,
+            timeout,
+            effect: Effect::Read,
+            secret_path: false,
+        }
+    }
+
+    /// The path, as it may be shown.
+    pub(super) fn shown_path(&self) -> &str {
+        if self.secret_path { "(secret)" } else { self.url.path() }
     }
 }
 
@@ -49,7 +64,7 @@ impl fmt::Debug for Request {
         f.debug_struct("Request")
             .field("method", &self.method)
             .field("host", &self.url.host_str())
-            .field("path", &self.url.path())
+            .field("path", &self.shown_path())
             .field("effect", &self.effect)
             .finish_non_exhaustive()
     }

@@ -4,6 +4,7 @@
 //! `synchronous=FULL`: what a method has returned from is on the disk. No transaction spans a network call.
 //! The tables are described where they are created, in `migrations/`.
 
+mod alerts;
 mod checksum;
 mod claims;
 mod copy;
@@ -35,6 +36,7 @@ mod target;
 mod views;
 mod withdraw;
 
+pub use alerts::{FailingJob, HeldJob, JobBacklog, ToldAlert, Troubles};
 pub use decision::Decided;
 pub use error::LedgerError;
 pub use held::HeldPlan;

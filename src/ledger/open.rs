@@ -24,6 +24,9 @@ const APPLICATION_ID: i64 = 0x6263_7379;
 /// How long SQLite waits for another connection that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the write-ahead log may stay, in bytes, once it was carried over into the file.
+const WAL_KEPT: u64 = 64 << 20;
+
 /// Where the ledger is and what its history may hold.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
@@ -132,7 +135,15 @@ impl Ledger {
         if Identity::of(&self.options.path) != self.identity {
             return Err(LedgerError::Replaced { path: self.options.path.clone() });
         }
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            // A disk that fails makes SQLite undo a transaction by itself. The pool goes on taking it for begun: that
+            // connection is of no use any more.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                self.writer.begin_with("BEGIN IMMEDIATE").await?
+            }
+            begun => begun?,
+        };
         let epoch: i64 = sqlx::query_scalar("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'epoch'")
             .fetch_one(&mut *tx)
             .await?;
@@ -229,6 +240,8 @@ pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Resu
     if !read_only {
         // FULL: a commit that was answered survives a power cut; NORMAL loses the newest ones.
         options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        // A log that grew because somebody kept the file open gives its room back.
+        options = options.pragma("journal_size_limit", WAL_KEPT.to_string());
     }
     PoolOptions::new().max_connections(connections).connect_with(options).await.map_err(|error| match error {
         sqlx::Error::Database(ref refusal) if refusal.message().contains("unable to open") => {

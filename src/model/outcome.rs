@@ -149,6 +149,12 @@ impl RunResult {
         }
     }
 
+    /// Whether the job does not do its work: it is to be made right before it goes on.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Denied | Self::Refused)
+    }
+
     /// Reads the word in the ledger.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

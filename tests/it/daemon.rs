@@ -1,5 +1,6 @@
 //! Stories of the daemon: the real executable, its signals, and what other processes ask of it.
 
+mod alerts;
 mod requests;
 mod restarts;
 mod schedule;

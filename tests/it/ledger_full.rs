@@ -8,7 +8,7 @@ use crate::bed::{SECRET, TestBed, bed};
 use crate::process::output_of;
 
 /// How many limits are tried.
-const LEVELS: u64 = 25;
+const LEVELS: u64 = 50;
 
 /// How far files of the process may grow, in blocks of 512 bytes: a limit of the process stands in for a full disk, since
 /// it works on every machine and for every user. SQLite sees a write that fails either way.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands, helpers included")]
 
+mod alerts;
 mod bad_input;
 mod bed;
 mod brake;
@@ -13,6 +14,7 @@ mod customers;
 mod daemon;
 mod databases;
 mod deletes;
+mod disk_errors;
 mod fault_matrix;
 mod fault_points;
 mod faults;
@@ -23,6 +25,7 @@ mod ledger_full;
 mod ledger_opening;
 mod ledger_restored;
 mod links;
+mod listener;
 mod malformed;
 mod manual;
 mod network;

@@ -43,6 +43,23 @@ const TOO_EARLY: [At; 5] = [Byte(0), Byte(1), Header, HalfBody, LastByte];
 const TOO_SHORT: [At; 6] = [Byte(0), Byte(1), Header, Body, HalfBody, LastByte];
 
 #[tokio::test]
+async fn a_name_that_leads_nowhere_is_told() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.crm("UPDATE account SET credit = '7'").await;
+        let (there, nowhere) = (bed.simulator.base_url(), "https://bc.nowhere.invalid");
+        bed.configure(&format!("base_url = \"{there}\""), &format!("base_url = \"{nowhere}\""));
+        let pass = bed.run().await.exits(3);
+        assert!(pass.message("customers").contains("check the host name"), "{}", pass.details());
+        assert_eq!(bed.ledger("SELECT key FROM intent").await, [""; 0]);
+        bed.configure(nowhere, &there);
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn customers_whose_request_never_arrived_whole_are_made_once() {
     behind_a_proxy(async |bed, proxy| {
         for (id, (at, end)) in (1..).zip(cuts(&TOO_EARLY)) {

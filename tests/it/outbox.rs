@@ -271,6 +271,34 @@ async fn a_customer_that_arrives_late_is_ours_also_when_the_source_has_gone_on()
     .await;
 }
 
+#[tokio::test]
+async fn what_a_person_entered_in_a_customer_that_arrived_late_stays() {
+    for policy in ["hold", "source_wins"] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"source_wins\"", &format!("on_conflict = \"{policy}\""));
+            bed.configure("[retry]", "[retry]\nattempts = 1");
+            bed.accounts([1]).await;
+            bed.strike("POST", "customers", late(2_500));
+            // It is not there yet, and cannot be made a second time for the time being.
+            bed.strike("POST", "customers", FaultKind::Deadlock);
+            bed.run().await.did("customers", "1 staged, 1 pending");
+            bed.simulator.settled().await;
+            bed.simulator.clear_faults();
+            let row = bed.customer("C1");
+            bed.edit("customers", &row, &json!({ "email": "by.a@person.example" }));
+            bed.run().await.exits(0).did("customers", "1 queued, 1 created");
+            assert_eq!(bed.customer("C1")["email"], "by.a@person.example");
+
+            // What the source changes arrives, what the person entered stays.
+            bed.crm("UPDATE account SET credit = '7' WHERE id = 1").await;
+            bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+            assert_eq!(bed.customer("C1")["email"], "by.a@person.example");
+            assert_eq!(bed.customer("C1")["creditLimit"].to_string(), "7");
+        })
+        .await;
+    }
+}
+
 /// A create is lost without having been done, and a person makes a customer with its number meanwhile.
 async fn a_person_was_faster(bed: &mut TestBed) {
     bed.accounts([1]).await;

@@ -42,9 +42,9 @@ impl Use<'_> {
         format!("crate::{}", self.target.named.join("::"))
     }
 
-    /// Everyone may use the macro `fault!`, which has the name of its module.
+    /// Everyone may use the macros `fault!`, which has the name of its module, and `mutant!`.
     fn is_fault_macro(&self) -> bool {
-        self.target.named == ["fault"]
+        matches!(self.target.named.as_slice(), [only] if only == "fault" || only == "mutant")
     }
 }
 
