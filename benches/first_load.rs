@@ -19,9 +19,9 @@ async fn main() {
     let bed = Bed::new(OPERATION_MS).await;
     bed.make_crm(ROWS);
     bed.configure(CONCURRENCY);
-    let cpu = cpu_seconds();
+    let cpu = cpu_seconds("self");
     let took = bed.pass().await;
-    let cpu = cpu_seconds() - cpu;
+    let cpu = cpu_seconds("self") - cpu;
     assert!(took.ok, "the load ends with exit code 0");
     let stats = bed.simulator.stats();
     let customers = stats.set("customers");

@@ -8,6 +8,8 @@ mod scheduler;
 mod service;
 mod systemd;
 mod ticks;
+#[cfg(test)]
+mod traps;
 mod trigger;
 mod work;
 #[cfg(test)]

@@ -39,7 +39,25 @@ impl Bed {
 
     /// Writes the configuration for a job over the table `customer` of `crm.db`.
     pub(crate) fn configure(&self, concurrency: u32) {
-        let text = format!(
+        let job = job("customers", "SELECT * FROM customer", "");
+        fs::write(self.path("config.toml"), self.head(concurrency) + &job).expect("the folder can be written");
+    }
+
+    /// Writes the configuration for so many jobs with a schedule, each over its share of `rows` customers.
+    pub(crate) fn configure_scheduled(&self, jobs: u64, rows: u64, schedule: &str) {
+        let share = rows / jobs;
+        let job = |number: u64| {
+            let query =
+                format!("SELECT * FROM customer WHERE id > {} AND id <= {}", number * share, (number + 1) * share);
+            job(&format!("customers-{number}"), &query, &format!("schedule = \"{schedule}\""))
+        };
+        let jobs: String = (0..jobs).map(job).collect();
+        fs::write(self.path("config.toml"), self.head(5) + &jobs).expect("the folder can be written");
+    }
+
+    /// Everything but the jobs.
+    fn head(&self, concurrency: u32) -> String {
+        format!(
             r#"
 [ledger]
 path = "{ledger}"
@@ -58,32 +76,11 @@ requests_per_5_minutes = 1000000
 [sources.crm]
 type = "sqlite"
 path = "{crm}"
-[jobs.customers]
-source = "crm"
-entity = "customers"
-query = "SELECT * FROM customer"
-key = "id"
-match_on = "number"
-on_conflict = "source_wins"
-[jobs.customers.fields]
-number = "number"
-displayName = "name"
-addressLine1 = "street"
-addressLine2 = "street2"
-city = "city"
-state = "state"
-postalCode = "zip"
-country = "country"
-phoneNumber = "phone"
-email = "email"
-website = "website"
-creditLimit = "credit_limit"
 "#,
             ledger = self.path("ledger.db").display(),
             crm = self.path("crm.db").display(),
             url = self.simulator.base_url(),
-        );
-        fs::write(self.path("config.toml"), text).expect("the folder can be written");
+        )
     }
 
     /// Makes `crm.db` with `rows` customers of 14 columns and at least 200 bytes each.
@@ -115,11 +112,47 @@ creditLimit = "credit_limit"
     }
 
     async fn run(&self, options: &[&str]) -> Took {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bcsync"));
-        command.arg("--config").arg(self.path("config.toml")).args(["--json", "run"]).args(options);
-        command.env("BC_CLIENT_SECRET", "simulator-secret").stdout(Stdio::null());
+        let mut command = self.command(&["--json", "run"]);
+        command.args(options).stdout(Stdio::null());
         watch(command).await
     }
+
+    /// The real executable with these arguments, ready to be started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bcsync"));
+        command.arg("--config").arg(self.path("config.toml")).args(arguments);
+        command.env("BC_CLIENT_SECRET", "simulator-secret");
+        command
+    }
+}
+
+/// A job over the customers that `query` gives.
+fn job(name: &str, query: &str, more: &str) -> String {
+    format!(
+        r#"
+[jobs.{name}]
+source = "crm"
+entity = "customers"
+query = "{query}"
+key = "id"
+match_on = "number"
+on_conflict = "source_wins"
+{more}
+[jobs.{name}.fields]
+number = "number"
+displayName = "name"
+addressLine1 = "street"
+addressLine2 = "street2"
+city = "city"
+state = "state"
+postalCode = "zip"
+country = "country"
+phoneNumber = "phone"
+email = "email"
+website = "website"
+creditLimit = "credit_limit"
+"#
+    )
 }
 
 /// Runs `command` to its end and watches its memory.
@@ -140,8 +173,12 @@ pub(crate) async fn watch(mut command: Command) -> Took {
 
 /// The most memory that the process has held so far, in KiB; 0 when it is gone.
 fn high_water(status: &Path) -> u64 {
-    let Ok(text) = fs::read_to_string(status) else { return 0 };
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    fs::read_to_string(status).map_or(0, |text| figure(&text, "VmHWM:"))
+}
+
+/// A figure of `/proc/PID/status`; 0 when it has none of that name.
+pub(crate) fn figure(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
@@ -151,9 +188,9 @@ pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// The CPU time that this process has used, in seconds.
-pub(crate) fn cpu_seconds() -> f64 {
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// The CPU time that a process, such as `self`, has used, in seconds.
+pub(crate) fn cpu_seconds(process: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields: Vec<_> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
     // User and system time, in ticks of 10 ms.

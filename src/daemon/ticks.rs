@@ -306,6 +306,33 @@ mod tests {
         assert_eq!(rung(&ticks, &scheduler).await, [at("2026-06-01T15:15:00Z")]);
     }
 
+    /// The crate by itself: both have to hold, so that it is due on Fridays that are the 13th only.
+    #[tokio::test(start_paused = true)]
+    async fn a_day_of_the_month_with_a_day_of_the_week_is_either() {
+        let (clock, ticks, scheduler) = scheduled("2026-02-01T12:00:00Z", &daily("0 0 13 * FRI", "UTC")).await;
+        let mut came = Vec::new();
+        for _ in 0..34 {
+            clock.advance(TimeDelta::hours(24));
+            came.extend(rung(&ticks, &scheduler).await);
+        }
+        let days = ["2026-02-06", "2026-02-13", "2026-02-20", "2026-02-27", "2026-03-06"];
+        assert_eq!(came, days.map(|day| at(&format!("{day}T00:00:00Z"))));
+    }
+
+    /// The configuration refuses what never comes; if it came here, it would hold up nobody.
+    #[tokio::test(start_paused = true)]
+    async fn a_day_that_never_comes_is_never_due_and_the_29th_of_february_is_in_its_year() {
+        let (clock, ticks, scheduler) = scheduled("2027-02-01T12:00:00Z", &daily("0 0 30 2 *", "UTC")).await;
+        scheduler.set("leap", &daily("0 0 29 2 *", "UTC")).await.unwrap();
+        assert_eq!(ticks.next(), Some(("leap".to_owned(), at("2028-02-29T00:00:00Z"))));
+        let mut came = Vec::new();
+        for _ in 0..800 {
+            clock.advance(TimeDelta::hours(24));
+            came.extend(rung(&ticks, &scheduler).await);
+        }
+        assert_eq!(came, [at("2028-02-29T00:00:00Z")]);
+    }
+
     /// The crate by itself: what does not fit into its channel is lost.
     #[tokio::test(start_paused = true)]
     async fn a_thousand_jobs_due_at_once_are_all_due() {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc, Weekday};
 
 use super::made_up::{at, trigger};
+use super::scheduler::Scheduler;
 use super::ticks::{Ticks, Triggers};
 use crate::clock::{Clock as _, ManualClock};
 
@@ -62,15 +64,20 @@ fn by_the_wall_clock(offsets: &[(i64, &str)], names: fn(NaiveDateTime) -> bool) 
     due
 }
 
-#[test]
-fn every_time_of_a_year_comes_once_and_no_other() {
-    let clock = Arc::new(ManualClock::new(at(START) - STEP));
-    let ticks = Ticks::new(clock.clone());
+/// All jobs: each expression in each zone.
+fn jobs() -> impl Iterator<Item = (String, Triggers)> {
+    ZONES.into_iter().flat_map(|(zone, _)| {
+        EXPRESSIONS.into_iter().map(move |(text, _)| {
+            (format!("{text} in {zone}"), Triggers { pass: Some(trigger(text, zone)), full: None })
+        })
+    })
+}
+
+/// When each of them is due in the year.
+fn expected() -> BTreeSet<(DateTime<Utc>, String)> {
     let mut expected = BTreeSet::new();
     for (zone, offsets) in ZONES {
         for (text, names) in EXPRESSIONS {
-            let job = format!("{text} in {zone}");
-            ticks.set(&job, &Triggers { pass: Some(trigger(text, zone)), full: None });
             let mut due = by_the_wall_clock(offsets, names);
             for (_, _, more, less) in
                 EXCEPTIONS.iter().filter(|(of, expression, ..)| (*of, *expression) == (zone, text))
@@ -78,8 +85,25 @@ fn every_time_of_a_year_comes_once_and_no_other() {
                 due.extend(more.iter().map(|time| at(time)));
                 due.retain(|time| !less.iter().any(|other| at(other) == *time));
             }
-            expected.extend(due.into_iter().map(|due| (due, job.clone())));
+            expected.extend(due.into_iter().map(|due| (due, format!("{text} in {zone}"))));
         }
+    }
+    expected
+}
+
+/// Nothing is missing in what came, and nothing came besides.
+fn compare(came: &BTreeSet<(DateTime<Utc>, String)>, expected: &BTreeSet<(DateTime<Utc>, String)>) {
+    let missing: Vec<_> = expected.difference(came).collect();
+    let surplus: Vec<_> = came.difference(expected).collect();
+    assert!(missing.is_empty() && surplus.is_empty(), "missing: {missing:#?}\nsurplus: {surplus:#?}");
+}
+
+#[test]
+fn every_time_of_a_year_comes_once_and_no_other() {
+    let clock = Arc::new(ManualClock::new(at(START) - STEP));
+    let ticks = Ticks::new(clock.clone());
+    for (job, triggers) in jobs() {
+        ticks.set(&job, &triggers);
     }
     let mut came = BTreeSet::new();
     while clock.now() < at(END) - STEP {
@@ -89,10 +113,36 @@ fn every_time_of_a_year_comes_once_and_no_other() {
             assert!(came.insert((tick.due, tick.job.clone())), "twice: {} at {}", tick.job, tick.due);
         }
     }
-    let missing: Vec<_> = expected.difference(&came).collect();
-    let surplus: Vec<_> = came.difference(&expected).collect();
-    assert!(missing.is_empty() && surplus.is_empty(), "missing: {missing:#?}\nsurplus: {surplus:#?}");
+    let expected = expected();
+    compare(&came, &expected);
     assert!(expected.len() > 200_000);
+}
+
+/// The three days around each change of clocks, through the crate itself: it rings, and what is due then is taken.
+#[tokio::test(start_paused = true)]
+async fn on_every_day_on_which_clocks_change_the_scheduler_rings_when_it_is_time() {
+    let expected = expected();
+    let changes: BTreeSet<_> = ZONES.iter().flat_map(|(_, offsets)| *offsets).map(|(_, until)| at(until)).collect();
+    for change in changes.into_iter().filter(|change| *change < at(END)) {
+        let (start, end) = (change - TimeDelta::hours(36), change + TimeDelta::hours(36));
+        let clock = Arc::new(ManualClock::new(start));
+        let ticks = Ticks::new(clock.clone());
+        let scheduler = Scheduler::start(ticks.clone()).await.unwrap();
+        for (job, triggers) in jobs() {
+            scheduler.set(&job, &triggers).await.unwrap();
+        }
+        let mut came = BTreeSet::new();
+        while clock.now() < end {
+            clock.advance(STEP);
+            // Every zone has a job that is due at every step.
+            tokio::time::timeout(Duration::from_secs(1), scheduler.due()).await.unwrap();
+            for tick in ticks.take() {
+                assert_eq!(tick.due, clock.now(), "{}", tick.job);
+                assert!(came.insert((tick.due, tick.job.clone())), "twice: {} at {}", tick.job, tick.due);
+            }
+        }
+        compare(&came, &expected.range((start + STEP, String::new())..(end + STEP, String::new())).cloned().collect());
+    }
 }
 
 #[test]

@@ -139,7 +139,7 @@ async fn records_that_are_pending_for_days_are_told_of() {
     bed(async |bed| {
         alerts(bed, "");
         bed.accounts(1..=2).await;
-        let kind = FaultKind::Status { status: 503, retry_after: None, committed: false };
+        let kind = FaultKind::Drop { committed: false, after_operations: 0 };
         bed.simulator.inject(Fault { times: None, every: Some(1), ..Fault::once(kind, writes("POST", "customers")) });
         bed.run().await;
         let before = told(bed).len();

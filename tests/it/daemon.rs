@@ -5,6 +5,7 @@ mod requests;
 mod restarts;
 mod schedule;
 mod signals;
+mod soak;
 mod storm;
 mod systemd;
 mod units;
