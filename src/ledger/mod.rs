@@ -21,6 +21,7 @@ mod migrate;
 mod missing;
 mod open;
 mod outbox;
+mod pool;
 mod rebind;
 mod requests;
 mod retry;
