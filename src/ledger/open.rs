@@ -13,6 +13,7 @@ use tracing::warn;
 use super::LedgerError;
 use super::copy::copy;
 use super::file::{self, Found, Identity};
+use super::letter_box::LetterBox;
 use super::migrate;
 use super::room;
 use super::soundness::Soundness;
@@ -26,6 +27,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the write-ahead log may stay, in bytes, once it was carried over into the file.
 const WAL_KEPT: u64 = 64 << 20;
+
+/// How long a reader waits for something to do.
+const READER_IDLE: Duration = Duration::from_secs(15);
 
 /// Where the ledger is and what its history may hold.
 #[derive(Debug, Clone)]
@@ -48,6 +52,7 @@ pub struct Ledger {
     pub(super) options: OpenOptions,
     pub(super) epoch: i64,
     soundness: Soundness,
+    pub(super) letter_box: LetterBox,
     /// Of the file that was opened.
     identity: Option<Identity>,
     /// Held for the life of the ledger; the kernel frees it when the process dies.
@@ -92,7 +97,8 @@ impl Ledger {
         let epoch = next_epoch(&writer).await?;
         let readers = pool(path, 4, true).await?;
         let identity = Identity::of(path);
-        Ok(Self { writer, readers, clock, options, epoch, soundness, identity, lock: Some(lock) })
+        let letter_box = LetterBox::default();
+        Ok(Self { writer, readers, clock, options, epoch, soundness, letter_box, identity, lock: Some(lock) })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
@@ -108,6 +114,7 @@ impl Ledger {
             options,
             epoch: 0,
             soundness: Soundness::default(),
+            letter_box: LetterBox::default(),
             identity: None,
             lock: None,
         })
@@ -243,7 +250,11 @@ pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Resu
         // A log that grew because somebody kept the file open gives its room back.
         options = options.pragma("journal_size_limit", WAL_KEPT.to_string());
     }
-    PoolOptions::new().max_connections(connections).connect_with(options).await.map_err(|error| match error {
+    // A file does not hang up: asking first whether it is still there would only wake a thread. Readers that nobody needs
+    // are closed, with their caches; the writer stays, since the last one that is closed takes the write-ahead log away.
+    let idle = read_only.then_some(READER_IDLE);
+    let pool = PoolOptions::new().max_connections(connections).test_before_acquire(false);
+    pool.idle_timeout(idle).max_lifetime(None).connect_with(options).await.map_err(|error| match error {
         sqlx::Error::Database(ref refusal) if refusal.message().contains("unable to open") => {
             LedgerError::Unusable { path: path.to_owned(), cause: refusal.message().to_owned() }
         }
