@@ -27,8 +27,8 @@ const STARTS: usize = 21;
 /// How long figures are taken.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// After this nothing is left of what a pass needed: threads, readers of the ledger.
-const SETTLED: Duration = Duration::from_secs(40);
+/// After this the threads are gone that a pass needed.
+const SETTLED: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() {

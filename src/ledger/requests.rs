@@ -7,7 +7,8 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::letter_box::LetterBox;
-use super::open::{pool, version};
+use super::open::version;
+use super::pool::pool;
 use super::{Ledger, LedgerError, OpenOptions, RunId, file};
 use crate::clock::{SharedClock, iso};
 use crate::model::RunResult;
