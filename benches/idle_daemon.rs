@@ -9,8 +9,11 @@
 
 mod bed;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,7 +27,7 @@ const STARTS: usize = 21;
 /// How long figures are taken.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// After this nothing is left of what a pass needed.
+/// After this the threads are gone that a pass needed.
 const SETTLED: Duration = Duration::from_secs(20);
 
 #[tokio::main]
@@ -108,10 +111,12 @@ impl Daemon {
     /// What it takes for a minute.
     async fn idle(&self, when: &str) {
         let process = self.process.id().to_string();
-        let (cpu, wakeups, since) = (cpu_seconds(&process), wakeups(&process), Instant::now());
+        let (cpu, before, since) = (cpu_seconds(&process), wakeups(&process), Instant::now());
         tokio::time::sleep(MINUTE).await;
         let wall = since.elapsed().as_secs_f64();
-        let (cpu, wakeups) = (cpu_seconds(&process) - cpu, self::wakeups(&process) - wakeups);
+        let cpu = cpu_seconds(&process) - cpu;
+        let more = |(thread, count): (OsString, u64)| count - before.get(&thread).unwrap_or(&0);
+        let wakeups: u64 = wakeups(&process).into_iter().map(more).sum();
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
         let mib = |name| figure(&status, name) as f64 / 1024.0;
         println!("{when}:");
@@ -122,9 +127,9 @@ impl Daemon {
     }
 }
 
-/// How often a thread of the process has gone to sleep until something woke it.
-fn wakeups(process: &str) -> u64 {
+/// How often each thread of the process has gone to sleep until something woke it.
+fn wakeups(process: &str) -> BTreeMap<OsString, u64> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let status = tasks.map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default());
-    status.map(|status| figure(&status, "voluntary_ctxt_switches:")).sum()
+    let status = |path: PathBuf| fs::read_to_string(path.join("status")).unwrap_or_default();
+    tasks.map(|task| (task.file_name(), figure(&status(task.path()), "voluntary_ctxt_switches:"))).collect()
 }

@@ -13,8 +13,8 @@ use tokio_cron_scheduler::{
 
 use super::ticks::{Ticks, Triggers, id};
 
-/// Messages between the tasks of the crate; what comes on top of them is lost, and due the next time.
-const CHANNEL: usize = 4_096;
+/// Messages between the tasks of the crate, for which it keeps room from the beginning. One at a time is all that is sent.
+const CHANNEL: usize = 16;
 
 /// How long the crate may take to take up a job.
 const ADDED_WITHIN: Duration = Duration::from_secs(10);

@@ -210,18 +210,19 @@ impl DataStore<JobStoredData> for Ticks {
 }
 
 impl MetaDataStorage for Ticks {
-    /// Only what is due, as due since 1970: the crate's own clock has no say.
+    /// Only what is due, as due since 1970: the crate's own clock has no say. Of several, one: whoever hears the bell takes
+    /// them all, and the crate loses some of many that are due at once.
     fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
         let mut state = self.state();
         state.asked = Instant::now();
         let now = self.notice(&mut state);
-        let due = state.jobs.iter().filter(|(_, entry)| entry.is_due(now)).map(|(id, _)| JobAndNextTick {
+        let due = state.jobs.iter().find(|(_, entry)| entry.is_due(now)).map(|(id, _)| JobAndNextTick {
             id: Some((*id).into()),
             job_type: JobType::Cron.into(),
             next_tick: 1,
             last_tick: None,
         });
-        answer(due.collect())
+        answer(due.into_iter().collect())
     }
 
     /// What the crate computed is of no use; the next time was planned when the last one was taken.

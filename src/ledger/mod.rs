@@ -15,6 +15,7 @@ mod held;
 mod history;
 mod intent;
 mod leave;
+mod letter_box;
 mod link_write;
 mod links;
 mod migrate;

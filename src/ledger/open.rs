@@ -11,6 +11,7 @@ use tracing::warn;
 use super::LedgerError;
 use super::copy::copy;
 use super::file::{self, Found, Identity};
+use super::letter_box::LetterBox;
 use super::migrate;
 use super::pool::{BUSY_TIMEOUT, pool};
 use super::room;
@@ -41,6 +42,7 @@ pub struct Ledger {
     pub(super) options: OpenOptions,
     pub(super) epoch: i64,
     soundness: Soundness,
+    pub(super) letter_box: LetterBox,
     /// Of the file that was opened.
     identity: Option<Identity>,
     /// Held for the life of the ledger; the kernel frees it when the process dies.
@@ -85,7 +87,8 @@ impl Ledger {
         let epoch = next_epoch(&writer).await?;
         let readers = pool(path, 4, true).await?;
         let identity = Identity::of(path);
-        Ok(Self { writer, readers, clock, options, epoch, soundness, identity, lock: Some(lock) })
+        let letter_box = LetterBox::default();
+        Ok(Self { writer, readers, clock, options, epoch, soundness, letter_box, identity, lock: Some(lock) })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
@@ -101,6 +104,7 @@ impl Ledger {
             options,
             epoch: 0,
             soundness: Soundness::default(),
+            letter_box: LetterBox::default(),
             identity: None,
             lock: None,
         })

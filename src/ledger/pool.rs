@@ -41,7 +41,9 @@ pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Resu
 
 /// A pool of so many connections. A connection to a file does not grow old, and without a limit to its age there is no task
 /// that looks for old ones: its count of idle connections can wrap around when one is taken and given back at the same
-/// instant (`num_idle` of sqlx-core 0.9.0), and then it goes on for ever.
+/// instant (`num_idle` of sqlx-core 0.9.0), and then it goes on for ever. Nor does it hang up: to ask each time whether it
+/// is still there would only wake a thread.
 pub(super) fn pool_of(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).max_lifetime(None).idle_timeout(None)
+    let pool = SqlitePoolOptions::new().max_connections(connections);
+    pool.max_lifetime(None).idle_timeout(None).test_before_acquire(false)
 }

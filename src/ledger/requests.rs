@@ -6,6 +6,7 @@
 use sqlx::sqlite::SqlitePool;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
+use super::letter_box::LetterBox;
 use super::open::version;
 use super::pool::pool;
 use super::{Ledger, LedgerError, OpenOptions, RunId, file};
@@ -82,8 +83,13 @@ impl Ledger {
     /// Takes up all new requests, in the order in which they were made.
     pub async fn take_requests(&self) -> Result<Vec<Request>, LedgerError> {
         let new = "SELECT EXISTS (SELECT 1 FROM requests WHERE finished_at IS NULL AND taken_at IS NULL)";
-        // Most of the time there is none, and looking costs no writing transaction.
+        // Most of the time there is none, and looking costs neither a query nor a writing transaction.
+        let look = LetterBox::look(&self.options.path);
+        if self.letter_box.is_empty(look) {
+            return Ok(Vec::new());
+        }
         if !sqlx::query_scalar::<_, bool>(new).fetch_one(&self.readers).await? {
+            self.letter_box.found_empty(look);
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
