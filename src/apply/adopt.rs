@@ -9,9 +9,8 @@ use super::operation::{Prepared, What, Write, field_changes};
 use super::reasons::FOUND;
 use crate::bc::Row;
 use crate::diff;
-use crate::ledger::{Link, Reason, SettledLink, Settlement};
-use crate::model::{Action, Adopt, LinkedLine, OrderChange, Outcome, RecordState, ResolvedLine, Snapshot, Value};
-use crate::schema::is_blank;
+use crate::ledger::{Link, Reason, SettledLink};
+use crate::model::{Action, Adopt, Fingerprint, LinkedLine, OrderChange, Outcome, RecordState, ResolvedLine, Snapshot};
 
 impl Applier<'_> {
     /// A row that BC has and that no link knows: adopted by policy, unless it belongs to another record.
@@ -26,60 +25,41 @@ impl Applier<'_> {
         if let Some(refusal) = &candidate.note.refusal {
             return Ok(Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal))));
         }
-        if let Some(attempt) = self.attempt_behind(&candidate.row.attempted, row) {
-            let link = self.late_link(candidate, attempt, row);
-            return Ok(match self.compare(candidate, &link, row) {
-                Prepared::Settled(settlement) if settlement.outcome == Outcome::Equal => {
-                    let reason = Some(Reason::new(FOUND));
-                    Prepared::Settled(Box::new(Settlement { outcome: Outcome::Created, reason, ..*settlement }))
-                }
-                prepared => prepared,
-            });
+        // A create of ours that was lost has made it after all: then it is ours, whatever the policy says of rows that are
+        // not, and where it differs from what was sent, a person was there since.
+        match self.maker(&candidate.row.attempted, row) {
+            Some(create) => Ok(self.made_late(candidate, create, row)),
+            None => Ok(self.adopt(candidate, row, self.job.adopt)),
         }
-        Ok(self.adopt(candidate, row, self.job.adopt))
     }
 
-    /// The lost create of ours that has made `row` after all: then the row is ours, whatever the policy says of those that
-    /// are not, and where it differs from what was sent, a person was there since.
-    fn attempt_behind<'a>(&self, attempted: &'a [Snapshot], row: &Row) -> Option<&'a Snapshot> {
-        let exactly = attempted.iter().rfind(|attempt| self.made_with(&attempt.sent, row));
-        exactly.or_else(|| attempted.iter().rfind(|attempt| self.descends_from(&attempt.sent, row)))
-    }
-
-    /// The link to `row` as it would be, had `attempt` been answered.
-    fn late_link(&self, candidate: &Candidate, attempt: &Snapshot, row: &Row) -> Link {
-        let foreign = Foreign::unexplained(&self.job, attempt, row);
-        let (draft, match_value) = (candidate.row.draft.fingerprint(), candidate.row.match_value.clone());
-        let link = self.link_update(row, attempt, draft, match_value, &[], &foreign);
-        Link {
-            bc_id: link.bc_id,
-            number: link.number,
-            etag: link.etag,
+    /// What is to be done about `row`, which the lost `create` has made: what the record wants is compared with it as if
+    /// that create had been answered.
+    fn made_late(&self, candidate: &Candidate, create: &Snapshot, row: &Row) -> Prepared {
+        let foreign = Foreign::unexplained(&self.job, create, row);
+        // Of which draft it was made nobody knows any more.
+        let (draft, match_value) = (Fingerprint::of(["none"]), candidate.row.match_value.clone());
+        let update = self.link_update(row, create, draft, match_value, &[], &foreign);
+        let link = Link {
+            bc_id: update.bc_id.clone(),
+            number: update.number.clone(),
+            etag: update.etag.clone(),
             closed: false,
             unexplained: false,
-            draft: link.draft,
-            match_value: link.match_value,
-            snapshot: link.snapshot,
-        }
-    }
-
-    /// Whether BC can have made `row` with the properties `sent`: it holds them, but for those that BC itself overwrites.
-    pub(super) fn made_with(&self, sent: &[(String, Value)], row: &Row) -> bool {
-        let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
-        compare::differing(&self.job, sent, row).iter().all(|change| overwritten(&change.name))
-    }
-
-    /// Whether `row` is rather the one that was made with the properties `sent` than somebody else's: most of what tells
-    /// still holds. The rest a person can have changed since.
-    pub(super) fn descends_from(&self, sent: &[(String, Value)], row: &Row) -> bool {
-        let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
-        let tells = |(name, value): &&(String, Value)| {
-            !self.job.match_on.contains(name) && !overwritten(name) && !is_blank(value)
+            draft: update.draft,
+            match_value: update.match_value.clone(),
+            snapshot: update.snapshot.clone(),
         };
-        let telling = sent.iter().filter(tells);
-        let (holds, differs): (Vec<_>, Vec<_>) =
-            telling.partition(|(name, value)| self.job.same(name, value, row.get(name)));
-        holds.len() >= differs.len()
+        let mut prepared = self.compare(candidate, &link, row);
+        if let Prepared::Settled(settlement) = &mut prepared {
+            if settlement.outcome == Outcome::Equal {
+                settlement.outcome = Outcome::Created;
+                settlement.reason = Some(Reason::new(FOUND));
+            }
+            // Whatever becomes of the difference: which row it is, is known from now on.
+            settlement.link.get_or_insert(SettledLink::Current(update));
+        }
+        prepared
     }
 
     pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt) -> Prepared {

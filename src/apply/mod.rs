@@ -19,6 +19,7 @@ mod foreign;
 mod gone;
 mod job;
 mod locked;
+mod lost_create;
 mod matching;
 mod operation;
 mod order;

@@ -29,7 +29,6 @@ impl Applier<'_> {
     ) -> Result<(), ApplyError> {
         let mut settlements = Vec::with_capacity(writes.len());
         let mut not_done = Vec::new();
-        let mut repeated = Vec::new();
         let mut denied = None;
         for (write, part) in writes.iter().zip(&parts) {
             let succeeded = part.as_ref().filter(|part| part.succeeded());
@@ -52,7 +51,6 @@ impl Applier<'_> {
                 Followup::Settle(settlement) => settlements.push(*settlement),
                 Followup::Open => {}
                 Followup::NotDone => not_done.push(write.key.as_str()),
-                Followup::Repeat => repeated.push(write.key.as_str()),
                 Followup::Denied => {
                     not_done.push(write.key.as_str());
                     denied.get_or_insert(refusal);
@@ -64,10 +62,7 @@ impl Applier<'_> {
         tell_once(round, &mut settlements);
         self.settle(run, round, settlements).await?;
         if !not_done.is_empty() {
-            self.ledger.drop_refused(self.job.id, &not_done, false).await?;
-        }
-        if !repeated.is_empty() {
-            self.ledger.drop_refused(self.job.id, &repeated, true).await?;
+            self.ledger.drop_refused(self.job.id, &not_done).await?;
         }
         match denied {
             None => Ok(()),
@@ -231,7 +226,7 @@ impl Applier<'_> {
                 Followup::NotDone
             }
             // A row with our key came into being since we looked; the next look-up finds it.
-            ErrorClass::Exists if round.again(&write.key, Again::Now) <= QUICK_TRIES => Followup::Repeat,
+            ErrorClass::Exists if round.again(&write.key, Again::Now) <= QUICK_TRIES => Followup::NotDone,
             ErrorClass::Gone if round.again(&write.key, Again::Now) <= QUICK_TRIES => {
                 // Whether it is this row or a related one that is missing, reading the row tells.
                 round.note_mut(&write.key).refresh = true;
@@ -306,7 +301,6 @@ enum Followup {
     Settle(Box<Settlement>),
     Open,
     NotDone,
-    Repeat,
     Denied,
 }
 

@@ -4,7 +4,6 @@
 //! does not matter; elsewhere only the settle window tells, measured on BC's clock. A change is told by the etag: as
 //! long as it stands nothing happened, and of the lost request and the next one under the same etag only one can win.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,12 +17,17 @@ use super::matching::{Found, Sought};
 use super::reasons::FOUND;
 use super::round::{Note, Released, Round, RowIs, lock};
 use crate::bc::Row;
-use crate::ledger::{Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement};
+use crate::ledger::{Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement, Wanted};
 use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
 use crate::schema::Kind;
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
+
+/// Whether the record still has the match value that the lost create sent.
+fn wants_the_same(wanted: Option<&Wanted>, intent: &Intent) -> bool {
+    wanted.is_some_and(|wanted| wanted.match_value == intent.noted.match_value)
+}
 
 /// What is known of a request with an open outcome.
 enum Resolved {
@@ -105,17 +109,22 @@ impl Applier<'_> {
             intents.into_iter().partition(|intent| intent.noted.kind == IntentKind::Create);
         let sought: Vec<_> = creates.iter().map(|intent| self.sought(intent)).collect();
         let mut found = self.look_up(&sought).await?;
+        self.look_among_others(&creates, &sought, &mut found, as_of).await?;
         let ids: Vec<_> = changes.iter().filter_map(|intent| intent.noted.bc_id.as_deref()).map(Value::from).collect();
         let rows = self.rows_with_ids(&ids).await?;
         crate::fault!("K15: read back, nothing concluded");
-        let attempted = if creates.is_empty() { HashMap::new() } else { self.ledger.attempted(self.job.id).await? };
+        let keys = creates.iter().map(|intent| intent.noted.key.as_str());
+        let wanted = self.ledger.wanted(self.job.id, keys).await?;
         for intent in creates {
+            let wanted = wanted.get(&intent.noted.key);
             let resolved = match found.remove(&intent.noted.key) {
                 None => continue,
-                Some(Found::One(row)) if self.is_of_earlier(&intent, &attempted, &row) => {
+                Some(Found::One(row))
+                    if self.is_of_earlier(&intent, wanted, &row) || self.is_of_another(&intent, &row).await? =>
+                {
                     Resolved::Undone { repeated: true, note: Note::default() }
                 }
-                Some(found) => self.resolve_create(&intent, found, as_of),
+                Some(found) => self.resolve_create(&intent, wanted, found, as_of),
             };
             self.act(run, round, &intent, resolved).await?;
         }
@@ -126,7 +135,7 @@ impl Applier<'_> {
             // BC refused the last one as a whole, so that it cannot take effect late.
             let answered = lock(round).note(&last.noted.key).refusal.is_some();
             if answered {
-                self.ledger.drop_refused(self.job.id, &[&last.noted.key], false).await?;
+                self.ledger.drop_refused(self.job.id, &[&last.noted.key]).await?;
             }
             let open = if answered { &intents[..intents.len() - 1] } else { intents };
             let known = links.get(&last.noted.key).map_or(&[][..], |link| &link.snapshot.lines);
@@ -155,15 +164,13 @@ impl Applier<'_> {
         Sought::new(&intent.noted.key, values, self.job.schema.document, &intent.noted.snapshot.sent)
     }
 
-    /// Whether `row` was made by an earlier create of the same record, and not by `intent`: then what that one sent is in
-    /// it, which may be an older version.
-    fn is_of_earlier(&self, intent: &Intent, attempted: &HashMap<String, Vec<Snapshot>>, row: &Row) -> bool {
-        let earlier = attempted.get(&intent.noted.key);
-        earlier.into_iter().flatten().any(|attempt| self.made_with(&attempt.sent, row))
-            && !self.made_with(&intent.noted.snapshot.sent, row)
-    }
-
-    fn resolve_create(&self, intent: &Intent, found: Found, as_of: Option<DateTime<Utc>>) -> Resolved {
+    fn resolve_create(
+        &self,
+        intent: &Intent,
+        wanted: Option<&Wanted>,
+        found: Found,
+        as_of: Option<DateTime<Utc>>,
+    ) -> Resolved {
         match found {
             // A person may have made it while our request was open; then `adopt` decides.
             Found::One(row) if self.job.key_is_enforced() && !self.descends_from(&intent.noted.snapshot.sent, &row) => {
@@ -180,12 +187,12 @@ impl Applier<'_> {
                 Resolved::Done(Box::new(settlement))
             }
             Found::Several(ids) => Resolved::Unclear(format!(
-                "Business Central has {} rows that match a request whose answer was lost ({}); leave one and link it \
-                 with `bcsync links import`",
-                ids.len(),
+                "any of these rows in Business Central can be the one of a request whose answer was lost: {}; link the \
+                 right one with `bcsync links import`, and remove those that should not be there",
                 ids.join(", ")
             )),
-            Found::Absent(_) if self.job.key_is_enforced() => {
+            // BC lets only one of them be made, the lost one or the next; but only as long as they have the same key.
+            Found::Absent(_) if self.job.key_is_enforced() && wants_the_same(wanted, intent) => {
                 Resolved::Undone { repeated: true, note: Note::default() }
             }
             Found::Absent(_) if self.window_has_passed(intent, as_of) => {
@@ -269,17 +276,6 @@ impl Applier<'_> {
                 && removed.all(|line| find(line).is_none()))
     }
 
-    /// How much of `snapshot` is in `row`.
-    fn agreement(&self, snapshot: &Snapshot, row: &Row) -> usize {
-        let rows = compare::document_lines(&self.job, row);
-        let of_line = |line: &LinkedLine| {
-            let Some(row) = compare::find_line(&self.job, line, &rows) else { return 0 };
-            line.sent.iter().filter(|(name, value)| self.job.same_in_line(name, value, row.get(name))).count()
-        };
-        let header = snapshot.sent.iter().filter(|(name, value)| self.job.same(name, value, row.get(name))).count();
-        header + snapshot.lines.iter().map(of_line).sum::<usize>()
-    }
-
     /// The settlement of a request that was found done: with the intent's own copy of everything, since the outbox may
     /// hold a newer version by now.
     fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
@@ -357,7 +353,7 @@ impl Applier<'_> {
 
     /// Whether the lost request can no longer take effect: a `Date` of BC from before the look-up is later than its
     /// sending by the whole window.
-    fn window_has_passed(&self, intent: &Intent, as_of: Option<DateTime<Utc>>) -> bool {
+    pub(super) fn window_has_passed(&self, intent: &Intent, as_of: Option<DateTime<Utc>>) -> bool {
         as_of.is_some_and(|date| date >= self.window_ends(intent)) || crate::mutant!("no settle window")
     }
 

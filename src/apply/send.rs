@@ -230,23 +230,23 @@ impl Applier<'_> {
                     return Ok(());
                 }
                 Answer::Denied(failure) => {
-                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
+                    self.ledger.drop_refused(self.job.id, &keys).await?;
                     return Err(failure.into());
                 }
                 Answer::TooBig => {
-                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
+                    self.ledger.drop_refused(self.job.id, &keys).await?;
                     return self.too_big(run, round, pace, std::mem::take(writes)).await;
                 }
                 Answer::Throttled { cause } => {
                     // Burns no attempt: the next permit comes when the pause is over.
-                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
+                    self.ledger.drop_refused(self.job.id, &keys).await?;
                     if begun.elapsed() > self.retry.patience {
                         return Err(Failure::Unavailable { what: "writing a batch".to_owned(), cause }.into());
                     }
                     info!(job = %self.job.name, %cause, "sending again after the pause");
                 }
                 Answer::NotDone { cause } => {
-                    self.ledger.drop_refused(self.job.id, &keys, false).await?;
+                    self.ledger.drop_refused(self.job.id, &keys).await?;
                     let Some(delay) = delays.next(None) else {
                         return Err(Failure::Unavailable { what: "writing a batch".to_owned(), cause }.into());
                     };

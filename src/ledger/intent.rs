@@ -217,9 +217,9 @@ impl Ledger {
     }
 
     /// Removes the intents of the requests that were just sent for `keys`: BC answered that it did nothing. Released ones
-    /// of the same records stay, since nothing is known of them. `repeated` as in [`Ledger::drop_intents`].
-    pub async fn drop_refused(&self, job: JobId, keys: &[&str], repeated: bool) -> Result<(), LedgerError> {
-        self.delete_intents(job, keys, false, repeated).await
+    /// of the same records stay, since nothing is known of them.
+    pub async fn drop_refused(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
+        self.delete_intents(job, keys, false, false).await
     }
 
     async fn delete_intents(

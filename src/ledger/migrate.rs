@@ -10,11 +10,11 @@ use sqlx::SqlitePool;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 #[cfg(feature = "fault")]
 use sqlx::sqlite::SqliteOperation;
-use sqlx::sqlite::SqlitePoolOptions;
 
 use super::LedgerError;
 use super::copy::copy;
 use super::file::beside;
+use super::pool::pool_of;
 
 /// The migrations, oldest first.
 pub(super) fn migrations() -> Vec<Migration> {
@@ -43,7 +43,7 @@ pub(super) fn refuse_newer(path: &Path, found: i64, migrations: &[Migration]) ->
 /// added is left alone. A damaged definition would be believed: a constraint that allows everything, an index of nothing.
 pub(super) async fn verify(pool: &SqlitePool, version: i64, mut migrations: Vec<Migration>) -> Result<(), LedgerError> {
     migrations.retain(|migration| migration.version <= version);
-    let model = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+    let model = pool_of(1).connect("sqlite::memory:").await?;
     Migrator::with_migrations(migrations).run(&model).await.map_err(sqlx::Error::from)?;
     let (expected, found) = (definitions(&model).await?, definitions(pool).await?);
     model.close().await;

@@ -2,11 +2,9 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sqlx::migrate::Migration;
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use tracing::warn;
 
@@ -14,18 +12,13 @@ use super::LedgerError;
 use super::copy::copy;
 use super::file::{self, Found, Identity};
 use super::migrate;
+use super::pool::{BUSY_TIMEOUT, pool};
 use super::room;
 use super::soundness::Soundness;
 use crate::clock::SharedClock;
 
 /// "bcsy" in ASCII: tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x6263_7379;
-
-/// How long SQLite waits for another connection that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the write-ahead log may stay, in bytes, once it was carried over into the file.
-const WAL_KEPT: u64 = 64 << 20;
 
 /// Where the ledger is and what its history may hold.
 #[derive(Debug, Clone)]
@@ -224,31 +217,6 @@ async fn roll_back(path: &Path) -> Result<bool, LedgerError> {
     sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
     connection.close().await?;
     Ok(true)
-}
-
-pub(super) async fn pool(path: &Path, connections: u32, read_only: bool) -> Result<SqlitePool, LedgerError> {
-    let mut options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(!read_only)
-        .read_only(read_only)
-        .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(true)
-        .pragma("trusted_schema", "OFF")
-        .pragma("cell_size_check", "ON")
-        // In KiB. Both sides of a pass go through the file in key order, so that a page is rarely wanted twice.
-        .pragma("cache_size", "-1024");
-    if !read_only {
-        // FULL: a commit that was answered survives a power cut; NORMAL loses the newest ones.
-        options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-        // A log that grew because somebody kept the file open gives its room back.
-        options = options.pragma("journal_size_limit", WAL_KEPT.to_string());
-    }
-    PoolOptions::new().max_connections(connections).connect_with(options).await.map_err(|error| match error {
-        sqlx::Error::Database(ref refusal) if refusal.message().contains("unable to open") => {
-            LedgerError::Unusable { path: path.to_owned(), cause: refusal.message().to_owned() }
-        }
-        other => other.into(),
-    })
 }
 
 async fn next_epoch(writer: &SqlitePool) -> Result<i64, LedgerError> {

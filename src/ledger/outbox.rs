@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::checksum::Checksum;
+use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError};
 use crate::model::{Draft, Fingerprint, RecordState, Removal, Snapshot, Take, Value};
 
@@ -60,6 +61,15 @@ pub struct Reason {
     pub correlation_id: Option<String>,
     /// Code and words without the record's own values; `None` for what concerns this record alone.
     pub error: Option<String>,
+}
+
+/// What the outbox has of a record whose create was lost.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The match value that the record has now.
+    pub match_value: Option<String>,
+    /// What earlier creates of it sent whose answers were lost, in the order of their sending.
+    pub attempted: Vec<Snapshot>,
 }
 
 impl Reason {
@@ -171,15 +181,22 @@ impl Ledger {
         rows.iter().map(due).collect()
     }
 
-    /// What earlier creates of records of the job sent whose answers were lost, by key; only of those that have some.
-    pub async fn attempted(&self, job: JobId) -> Result<HashMap<String, Vec<Snapshot>>, LedgerError> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT key, attempted FROM outbox WHERE attempted IS NOT NULL AND job_id = ?1")
-                .bind(job.0)
-                .fetch_all(&self.readers)
-                .await?;
-        let read = |(key, json): (String, String)| match attempts(Some(&json)) {
-            Some(attempted) => Ok((key, attempted)),
+    /// What the outbox has of the records of `keys`, by key; nothing of those that it has not.
+    pub async fn wanted(
+        &self,
+        job: JobId,
+        keys: impl IntoIterator<Item = &str>,
+    ) -> Result<HashMap<String, Wanted>, LedgerError> {
+        let rows: Vec<(String, Option<String>, Option<String>)> = sqlx::query_as(
+            "SELECT outbox.key, match_value, attempted FROM json_each(?2) AS wanted \
+             CROSS JOIN outbox ON job_id = ?1 AND outbox.key = wanted.value",
+        )
+        .bind(job.0)
+        .bind(json_list(keys))
+        .fetch_all(&self.readers)
+        .await?;
+        let read = |(key, match_value, json): (String, _, Option<String>)| match attempts(json.as_deref()) {
+            Some(attempted) => Ok((key, Wanted { match_value, attempted })),
             None => Err(LedgerError::Corrupt { table: "outbox", key }),
         };
         rows.into_iter().map(read).collect()

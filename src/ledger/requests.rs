@@ -6,7 +6,8 @@
 use sqlx::sqlite::SqlitePool;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::open::{pool, version};
+use super::open::version;
+use super::pool::pool;
 use super::{Ledger, LedgerError, OpenOptions, RunId, file};
 use crate::clock::{SharedClock, iso};
 use crate::model::RunResult;

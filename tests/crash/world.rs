@@ -132,7 +132,13 @@ impl World {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(sqlx::sqlite::SqliteSynchronous::Off);
-        let crm = SqlitePoolOptions::new().max_connections(1).connect_with(crm).await.unwrap();
+        let crm = SqlitePoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_with(crm)
+            .await
+            .unwrap();
         let ledger = folder.path().join("ledger.db");
         let mut world = Self {
             simulator,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rust_decimal::Decimal;
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
 const CUSTOMERS: i64 = 300;
 const ORDERS: i64 = 400;
@@ -44,7 +44,9 @@ impl Crm {
     /// Makes the CRM at `path`.
     pub(super) async fn make(path: &Path) -> sqlx::Result<Self> {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-        let crm = Self(SqlitePool::connect_with(options).await?);
+        // As with the ledger, no connection is looked after: the task that does so may never end.
+        let pool = SqlitePoolOptions::new().max_lifetime(None).idle_timeout(None);
+        let crm = Self(pool.connect_with(options).await?);
         crm.run(&[TABLES, &customers(), &orders(), FLAWS].concat()).await?;
         Ok(crm)
     }
