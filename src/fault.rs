@@ -75,6 +75,7 @@ mod armed {
         "K4: inside the intent transaction",
         "K5: intents committed, nothing sent",
         "K10: answer understood, nothing settled",
+        "K10: inside the removal of refused intents",
         "K11: inside the settling transaction",
         "K12: settled",
         "K13: applied, run open",

@@ -253,7 +253,11 @@ impl Ledger {
         .bind(released)
         .execute(&mut *tx)
         .await?;
-        crate::fault!("K15: inside the removal of intents");
+        if released {
+            crate::fault!("K15: inside the removal of intents");
+        } else {
+            crate::fault!("K10: inside the removal of refused intents");
+        }
         tx.commit().await?;
         Ok(())
     }

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use sqlx::SqlitePool;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+#[cfg(feature = "fault")]
+use sqlx::sqlite::SqliteOperation;
 
 use super::LedgerError;
 use super::copy::copy;
@@ -77,15 +79,17 @@ pub(super) async fn migrate(
         }
     }
     #[cfg(feature = "fault")]
-    pool.acquire().await?.lock_handle().await?.set_commit_hook(|| {
-        crate::fault!("K0: inside a migration");
-        true
+    pool.acquire().await?.lock_handle().await?.set_update_hook(|update| {
+        // The note that it was made is written last, in the same transaction.
+        if update.operation == SqliteOperation::Insert && update.table == "_sqlx_migrations" {
+            crate::fault!("K0: inside a migration");
+        }
     });
     Migrator::with_migrations(migrations).run(pool).await.map_err(|error| LedgerError::Unusable {
         path: path.to_owned(),
         cause: format!("its tables cannot be brought up to date: {error}"),
     })?;
     #[cfg(feature = "fault")]
-    pool.acquire().await?.lock_handle().await?.remove_commit_hook();
+    pool.acquire().await?.lock_handle().await?.remove_update_hook();
     Ok(())
 }

@@ -32,21 +32,28 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Whether nothing is wrong.
     pub(crate) fn is_clean(&self) -> bool {
-        let all = [&self.duplicates, &self.lost, &self.overwritten, &self.unresolved, &self.unsound];
-        all.iter().all(|wrong| wrong.is_empty())
+        self.found().is_empty()
     }
-}
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [
+    /// The names of the lists that have something.
+    pub(crate) fn found(&self) -> Vec<&'static str> {
+        self.lists().into_iter().filter(|(_, wrong)| !wrong.is_empty()).map(|(what, _)| what).collect()
+    }
+
+    fn lists(&self) -> [(&'static str, &[String]); 5] {
+        [
             ("twice", &self.duplicates),
             ("lost", &self.lost),
             ("overwritten", &self.overwritten),
             ("unresolved", &self.unresolved),
             ("unsound", &self.unsound),
-        ];
-        for (what, wrong) in all.iter().filter(|(_, wrong)| !wrong.is_empty()) {
+        ]
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, wrong) in self.lists().into_iter().filter(|(_, wrong)| !wrong.is_empty()) {
             writeln!(formatter, "{what}:\n  {}", wrong.join("\n  "))?;
         }
         Ok(())
@@ -72,6 +79,8 @@ pub(crate) async fn judge(world: &World) -> Verdict {
             break;
         }
     }
+    // Everything is compared as it stands before the last pass, which reads all records again and could heal it.
+    let held = world.held();
     world.simulator.reset_stats();
     let status = world.run(&["--full"], &[]).await;
     let writes = world.simulator.stats().writes();
@@ -79,7 +88,7 @@ pub(crate) async fn judge(world: &World) -> Verdict {
         verdict.unsound.push(format!("the last pass sent {writes} and ended with {status}: {}", world.said()));
     }
     look_into_ledger(world, &mut verdict).await;
-    let held = world.held();
+    compare_links(world, &held, &mut verdict).await;
     find_duplicates(world, &held, &mut verdict);
     let disputed = disputed(world, &mut verdict).await;
     compare_customers(world, &held, &disputed, &mut verdict).await;
@@ -106,12 +115,30 @@ async fn look_into_ledger(world: &World, verdict: &mut Verdict) {
             verdict.unsound.push(format!("{sql}: {found:?}"));
         }
     }
-    // A record that is linked twice, or a row that no record is linked to, would be one that nobody keeps in step.
-    for (set, count) in [("customers", world.accounts), ("salesOrders", world.orders)] {
-        let linked = world.ledger(&format!("SELECT DISTINCT bc_id FROM links WHERE entity = '{set}'")).await.len();
-        if i64::try_from(linked).unwrap() != count {
-            verdict.unsound.push(format!("{linked} rows of {set} are linked, the source has {count} records"));
+}
+
+/// Every record is linked to a row of its own, and every row is the one that the record of its number is linked to:
+/// nobody would keep any other in step. Orders that were posted are no rows any more; their links stay.
+async fn compare_links(world: &World, held: &Held, verdict: &mut Verdict) {
+    let posted: BTreeSet<_> =
+        world.rows("salesInvoices").iter().map(|row| text(row, "externalDocumentNumber")).collect();
+    for (set, rows, property, prefix, count) in [
+        ("customers", &held.customers, "number", "C", world.accounts),
+        ("salesOrders", &held.orders, "externalDocumentNumber", "WEB-", world.orders),
+    ] {
+        let distinct = world.ledger(&format!("SELECT DISTINCT bc_id FROM links WHERE entity = '{set}'")).await.len();
+        if i64::try_from(distinct).unwrap() != count {
+            verdict.unsound.push(format!("{distinct} rows of {set} are linked, the source has {count} records"));
         }
+        let links = format!("SELECT '{prefix}' || key, bc_id FROM links WHERE entity = '{set}' AND state = 'linked'");
+        let linked: BTreeSet<_> = world.ledger(&links).await.into_iter().collect();
+        let there: BTreeSet<_> =
+            rows.iter().map(|row| format!("{}|{}", text(row, property), text(row, "id"))).collect();
+        let unlinked = there.difference(&linked).map(|row| format!("no record is linked to {row} of {set}"));
+        let gone = |link: &&String| !posted.contains(link.split_once('|').unwrap().0);
+        let nowhere = linked.difference(&there).filter(gone);
+        let nowhere = nowhere.map(|link| format!("{link} is linked, and no row of {set}"));
+        verdict.unsound.extend(unlinked.chain(nowhere));
     }
 }
 

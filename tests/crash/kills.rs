@@ -5,27 +5,32 @@
 //! cut off. Then it is judged, and the next one begins. Everything random follows from the number of the ledger.
 //!
 //! 500 kills, or as many as `BCSYNC_KILLS` says, rounded up to whole ledgers; `BCSYNC_KILLS_BEFORE` is how many were made
-//! before, to go on behind them. A line of figures is printed after every thousand and at the end.
+//! before, to go on behind them. A line of figures is printed after every thousand and at the end, where enough of
+//! everything must have happened. The folder of a ledger that fails is kept, and where it is is said.
 
 use std::fmt;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
 use std::time::Duration;
 
-use bcsync::simulator::{Fault, FaultKind, FaultMatch};
-use futures_util::{StreamExt as _, stream};
+use bcsync::simulator::{Fault, FaultKind};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
 use crate::judge::{Verdict, judge};
-use crate::world::{World, ended, was_killed};
+use crate::world::{World, ended, ended_well, on, was_killed};
 
 /// Kills that one ledger lives through.
 const KILLS_PER_LEDGER: u64 = 50;
 
 /// Kills after which figures are printed.
 const KILLS_PER_LINE: u64 = 1_000;
+
+/// From so many kills on, everything that is left to chance must have happened.
+const MANY_KILLS: u64 = 500;
 
 /// Ledgers that live at the same time.
 const SIDE_BY_SIDE: usize = 3;
@@ -83,6 +88,13 @@ impl Figures {
         self.unresolved += more.unresolved;
         self.unsound += more.unsound;
     }
+
+    /// Fails when something was spared: then nothing was shown about it.
+    fn spared_nothing(&self) {
+        let happened = [self.late_creates, self.committed_and_dropped, self.edits_in_source, self.edits_by_people];
+        assert!(happened.iter().all(|count| *count > 0), "something never happened: {self}");
+        assert!(self.late_creates * 20 >= self.creates, "fewer than 5 % of the creates were late: {self}");
+    }
 }
 
 impl fmt::Display for Figures {
@@ -102,11 +114,6 @@ impl fmt::Display for Figures {
 /// The faults of one pass.
 fn arm(world: &World, dice: &mut Dice) {
     let status = |status, committed| FaultKind::Status { status, retry_after: None, committed };
-    let on = |method: &str, set: &str| FaultMatch {
-        method: Some(method.to_owned()),
-        set: Some(set.to_owned()),
-        ..FaultMatch::default()
-    };
     for set in ["customers", "salesOrders"] {
         let answer = [None, Some(504)][usize::from(dice.roll(2) == 0)];
         let late = FaultKind::LateCommit { min_ms: 1, max_ms: LATEST_MS, answer, silent: false };
@@ -136,10 +143,8 @@ fn arm(world: &World, dice: &mut Dice) {
 /// Arms what is done and never answered, a few times in a pass; gives how often it may strike.
 fn arm_dropping(world: &World) -> u64 {
     for set in ["customers", "salesOrders"] {
-        let matching =
-            FaultMatch { method: Some("POST".to_owned()), set: Some(set.to_owned()), ..FaultMatch::default() };
         let kind = FaultKind::Drop { committed: true, after_operations: 0 };
-        world.simulator.inject(Fault { times: Some(3), ..Fault::with_probability(kind, matching, 0.2) });
+        world.simulator.inject(Fault { times: Some(3), ..Fault::with_probability(kind, on("POST", set), 0.2) });
     }
     6
 }
@@ -179,7 +184,7 @@ async fn killed_pass(world: &mut World, dice: &mut Dice, instant: Duration, figu
         // The one place where it is tested that time passes.
         tokio::select! {
             status = &mut end => {
-                assert!(!was_killed(status));
+                assert!(ended_well(status), "a pass ended with {status}: {}", world.said());
                 return End::Itself(started.elapsed());
             }
             () = tokio::time::sleep_until(started + at.unwrap_or(instant)) => {}
@@ -197,14 +202,29 @@ async fn killed_pass(world: &mut World, dice: &mut Dice, instant: Duration, figu
     }
     // It is gone only when it ended by itself in this very moment.
     let _ = kill_process(pid, Signal::KILL);
-    if was_killed(end.await) { End::Killed } else { End::Itself(started.elapsed()) }
+    let status = end.await;
+    if was_killed(status) {
+        return End::Killed;
+    }
+    assert!(ended_well(status), "a pass ended with {status}: {}", world.said());
+    End::Itself(started.elapsed())
 }
 
-/// The life of one ledger.
+/// The life of one ledger, which is kept when something is wrong with it.
 async fn life(number: u64) -> Figures {
+    let mut world = World::new(RECORDS, RECORDS).await;
+    match AssertUnwindSafe(live(&mut world, number)).catch_unwind().await {
+        Ok(figures) => figures,
+        Err(failure) => {
+            say(&format!("ledger {number} failed; everything of it is kept in {}", world.keep().display()));
+            resume_unwind(failure);
+        }
+    }
+}
+
+async fn live(world: &mut World, number: u64) -> Figures {
     let mut figures = Figures::default();
     let mut dice = Dice::new(number);
-    let mut world = World::new(RECORDS, RECORDS).await;
     world.simulator.configure(|settings| settings.request_ms = 2);
     let mut pass = FIRST_GUESS;
     let mut killed = 0;
@@ -217,10 +237,10 @@ async fn life(number: u64) -> Figures {
             world.edit_target(&mut dice);
             figures.edits_by_people += 1;
         }
-        let droppable = arm_dropping(&world);
-        arm(&world, &mut dice);
+        let droppable = arm_dropping(world);
+        arm(world, &mut dice);
         let instant = instant(&mut dice, pass);
-        match killed_pass(&mut world, &mut dice, instant, &mut figures).await {
+        match killed_pass(world, &mut dice, instant, &mut figures).await {
             End::Killed => {
                 killed += 1;
                 pass = pass.mul_f64(1.02);
@@ -231,7 +251,7 @@ async fn life(number: u64) -> Figures {
             }
         }
         // The next one begins while requests of this one are still on their way.
-        figures.committed_and_dropped += droppable - left_to_drop(&world);
+        figures.committed_and_dropped += droppable - left_to_drop(world);
         world.simulator.clear_faults();
     }
     figures.kills += killed;
@@ -241,7 +261,7 @@ async fn life(number: u64) -> Figures {
         figures.faults += stats.faults;
         figures.late_creates += stats.late_creates;
         figures.creates += stats.sets.values().map(|set| set.creates).sum::<u64>();
-        judge(&world).await
+        judge(world).await
     };
     figures.found(&verdict);
     assert!(verdict.is_clean(), "ledger {number}, after {killed} kills; {figures}\n{verdict}\n{}", world.said());
@@ -274,4 +294,7 @@ async fn killed_at_random_instants() {
         say(&format!("random kills from {}: {line}; {} s", first * KILLS_PER_LEDGER, begun.elapsed().as_secs()));
     }
     say(&format!("random kills in all: {all}; {} s", begun.elapsed().as_secs()));
+    if all.kills >= MANY_KILLS {
+        all.spared_nothing();
+    }
 }

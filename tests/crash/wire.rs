@@ -1,7 +1,8 @@
 //! A wire between the process and the simulator, on which a test acts at exact moments of a request.
 //!
-//! It takes in a request as a whole, hands it on in two halves, takes in the answer as a whole, and hands that back in
-//! two halves. In between it asks the test, which may kill the process right there, or do something else meanwhile.
+//! It takes in a request as a whole, hands it on in two halves and a last byte, takes in the answer as a whole, and hands
+//! that back in two halves. In between it asks the test, which may kill the process right there, or do something else
+//! meanwhile.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,8 @@ pub(crate) enum Moment {
     Sent,
     /// The first half has arrived.
     PartlyArrived,
+    /// All but its last byte has arrived: nothing can have been done of it.
+    AllButArrived,
     /// All of it has arrived; it is being worked on.
     Arrived,
     /// It was answered; nothing of that has reached the process.
@@ -114,10 +117,13 @@ async fn carry(mut client: TcpStream, target: String, act: Arc<Mutex<Option<Act>
         let (first, rest) = request.split_at(request.len() / 2);
         server.write_all(first).await?;
         ask(&text, Moment::PartlyArrived)?;
+        let (rest, last) = rest.split_at(rest.len() - 1);
         server.write_all(rest).await?;
-        if let Err(cut) = ask(&text, Moment::Arrived) {
+        let held = ask(&text, Moment::AllButArrived);
+        server.write_all(last).await?;
+        if let Err(cut) = held.and_then(|()| ask(&text, Moment::Arrived)) {
             drop(client);
-            // The server does not notice: it goes on working.
+            // The server does not notice: it works on what the process has sent.
             message(&mut server).await?;
             return Err(cut);
         }
