@@ -83,11 +83,12 @@ impl Service {
     /// Notes how far the schedule of a job was kept.
     pub(super) async fn keep(&mut self, job: &str, settled: &Settled) -> Result<(), DaemonError> {
         let Some(kept) = self.kept.get_mut(job) else { return Ok(()) };
-        let before = kept.clone();
-        kept.pass_until = settled.pass_until.unwrap_or(kept.pass_until);
-        kept.full_until = settled.full_until.unwrap_or(kept.full_until);
-        if *kept != before {
-            self.ledger.keep_schedule(job, kept).await?;
+        let mut now = kept.clone();
+        now.pass_until = settled.pass_until.unwrap_or(kept.pass_until);
+        now.full_until = settled.full_until.unwrap_or(kept.full_until);
+        if now != *kept {
+            self.ledger.keep_schedule(job, &now).await?;
+            *kept = now;
         }
         Ok(())
     }

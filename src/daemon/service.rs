@@ -1,6 +1,6 @@
 //! The life of the daemon: one loop that waits for whatever comes first and acts on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::planner::{Deed, Planner, Start};
+use super::planner::{Deed, Planner, Settled, Start};
 use super::scheduler::{Scheduler, SchedulerError};
 use super::systemd::Systemd;
 use super::ticks::Ticks;
@@ -75,6 +75,14 @@ struct Active {
     deadline: Instant,
 }
 
+/// A deed that is over, and not noted in the ledger yet.
+struct Over {
+    job: String,
+    is_pass: bool,
+    settled: Settled,
+    end: RequestEnd,
+}
+
 /// The daemon at work.
 pub(super) struct Service {
     pub(super) ledger: Arc<Ledger>,
@@ -88,6 +96,7 @@ pub(super) struct Service {
     alerts: Alerts,
     deeds: JoinSet<RequestEnd>,
     active: HashMap<Id, Active>,
+    over: VecDeque<Over>,
     /// How the last pass of each job ended, if not well.
     pub(super) troubles: BTreeMap<String, RunResult>,
     /// Asks all deeds to stop.
@@ -118,6 +127,7 @@ impl Daemon {
             planner: Planner::default(),
             deeds: JoinSet::new(),
             active: HashMap::new(),
+            over: VecDeque::new(),
             troubles: BTreeMap::new(),
             cancel: CancellationToken::new(),
             give_up: CancellationToken::new(),
@@ -174,28 +184,48 @@ impl Service {
                 RequestEnd { result: RunResult::Failed, message: Some(message), run: None }
             }
         };
-        self.ledger.finish_requests(&settled.requests, &end).await?;
+        if is_pass {
+            tell(&job, &end);
+            match end.result {
+                RunResult::Done => self.troubles.remove(&job),
+                result => self.troubles.insert(job.clone(), result),
+            };
+        }
+        self.over.push_back(Over { job, is_pass, settled, end });
+        self.note().await
+    }
+
+    /// Notes in the ledger what is over. What cannot be noted now is tried again with the next beat: somebody may wait for
+    /// it, in another process.
+    async fn note(&mut self) -> Result<(), DaemonError> {
+        while let Some(over) = self.over.pop_front() {
+            if let Err(error) = self.conclude(&over).await {
+                self.over.push_front(over);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn conclude(&mut self, Over { job, is_pass, settled, end }: &Over) -> Result<(), DaemonError> {
+        self.ledger.finish_requests(&settled.requests, end).await?;
         if !is_pass {
             return Ok(());
         }
-        tell(&job, &end);
         if end.run.is_none() {
             // Whatever it had begun in the ledger is over.
-            self.ledger.give_up_runs(&job, end.result, end.message.as_deref().unwrap_or_default()).await?;
+            self.ledger.give_up_runs(job, end.result, end.message.as_deref().unwrap_or_default()).await?;
         }
-        match end.result {
-            RunResult::Done => self.troubles.remove(&job),
-            result => self.troubles.insert(job.clone(), result),
-        };
         // A pass that was stopped is made up for.
         if end.result != RunResult::Interrupted {
-            self.keep(&job, &settled).await?;
+            self.keep(job, settled).await?;
         }
-        Ok(self.alerts.pass_ended(&job, end.result).await?)
+        Ok(self.alerts.pass_ended(job, end.result).await?)
     }
 
     async fn beat(&mut self) -> Result<(), DaemonError> {
         self.feed_watchdog();
+        self.note().await?;
         self.take_requests().await?;
         let now = self.clock.now();
         if self.pruned.is_none_or(|pruned| now < pruned || now >= pruned + DAY) {

@@ -128,17 +128,17 @@ async fn a_daemon_goes_on_when_the_disk_is_well_again() {
                 }
             })
             .await;
-            // One error ends the pass; all that is behind it can be noted again.
-            order(&format!("enable name={call},onetime"));
+            // A request that cannot be noted as taken is withdrawn.
+            order(&format!("enable name={call}"));
+            let other = bed.bcsync(&["run", "customers"]).await;
+            assert_eq!(other.status.code(), Some(75), "{call}: {}", String::from_utf8_lossy(&other.stderr));
+            // How the pass ended cannot be noted either, until the disk is well again.
+            assert!(!run.is_finished(), "{call}: the disk does not fail");
+            order(&format!("disable name={call}"));
             let run = in_time("waiting for the result of the pass", run).await.unwrap();
             let told = String::from_utf8_lossy(&run.stderr).into_owned();
             assert_eq!(run.status.code(), Some(78), "{call}: {told}");
             assert!(bed.rows("customers").len() < all, "{call}: the error came too late");
-            // A request that cannot be noted as taken is withdrawn.
-            order(&format!("enable name={call}"));
-            let run = bed.bcsync(&["run", "customers"]).await;
-            assert_eq!(run.status.code(), Some(75), "{call}: {}", String::from_utf8_lossy(&run.stderr));
-            order(&format!("disable name={call}"));
             let run = bed.bcsync(&["run", "customers"]).await;
             let told = String::from_utf8_lossy(&run.stderr).into_owned();
             assert_eq!(run.status.code(), Some(0), "{call}: {told}");
