@@ -48,17 +48,7 @@ impl Applier<'_> {
         // Of which draft it was made nobody knows any more.
         let (draft, match_value) = (no_draft(), candidate.row.match_value.clone());
         let update = self.link_update(row, create, draft, match_value, &[], &foreign);
-        let link = Link {
-            bc_id: update.bc_id.clone(),
-            number: update.number.clone(),
-            etag: update.etag.clone(),
-            closed: false,
-            unexplained: false,
-            draft: update.draft,
-            match_value: update.match_value.clone(),
-            snapshot: update.snapshot.clone(),
-        };
-        let mut prepared = self.compare(candidate, &link, row);
+        let mut prepared = self.compare(candidate, &Link::from(update.clone()), row);
         if let Prepared::Settled(settlement) = &mut prepared {
             if settlement.outcome == Outcome::Equal {
                 settlement.outcome = Outcome::Created;
@@ -125,16 +115,7 @@ impl Applier<'_> {
             Action::Update(header) => OrderChange { header, lines: Vec::new() },
             Action::None => OrderChange { header: Vec::new(), lines: Vec::new() },
         };
-        let link = Link {
-            bc_id: row.id.clone(),
-            number: row.text(self.job.number_property()).to_owned(),
-            etag: row.etag.clone(),
-            closed: false,
-            unexplained: false,
-            draft: candidate.row.draft.fingerprint(),
-            match_value: candidate.row.match_value.clone(),
-            snapshot,
-        };
+        let link = Link::from(candidate.link_to(row, row.text(self.job.number_property()), snapshot));
         self.prepare_order(candidate, &link, row, OrderChange { header, lines })
     }
 

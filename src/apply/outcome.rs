@@ -259,9 +259,12 @@ impl Applier<'_> {
         total: impl Fn(&Settlement) -> Option<Value>,
         settlements: &mut [Settlement],
     ) -> Result<(), Failure> {
+        if self.job.check_total.is_none() {
+            return Ok(());
+        }
         let has_total = |settlement: &&Settlement| total(settlement).is_some();
         let ids: Vec<_> = settlements.iter().filter(has_total).filter_map(linked_id).map(Value::from).collect();
-        if self.job.check_total.is_none() || ids.is_empty() {
+        if ids.is_empty() {
             return Ok(());
         }
         let rows = self.rows_with_ids(&ids).await?;

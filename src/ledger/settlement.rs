@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Reason;
 use super::link_write::LinkWrite;
+use super::links::Link;
 use crate::model::{Fingerprint, Outcome, RecordState, Snapshot, Value};
 
 /// What became of one record.
@@ -69,6 +70,14 @@ pub struct LinkUpdate {
     pub match_value: Option<String>,
     /// What we sent, what BC answered.
     pub snapshot: Snapshot,
+}
+
+impl From<LinkUpdate> for Link {
+    /// The link as it will be, to a row that BC has.
+    fn from(update: LinkUpdate) -> Self {
+        let LinkUpdate { bc_id, number, etag, draft, match_value, snapshot } = update;
+        Self { bc_id, number, etag, closed: false, unexplained: false, draft, match_value, snapshot }
+    }
 }
 
 /// What is known of a record's row after the settlement.
