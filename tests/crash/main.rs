@@ -15,5 +15,8 @@ mod mutants;
 mod people;
 mod points;
 mod power;
+#[path = "../it/process.rs"]
+#[expect(dead_code, reason = "shared with tests/it, which uses all of it")]
+mod process;
 mod wire;
 mod world;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::dice::Dice;
 use crate::people::{Place, RowName};
+use crate::process;
 use crate::wire::Wire;
 
 const CONFIG: &str = r#"
@@ -369,9 +370,9 @@ pub(crate) fn on(method: &str, set: &str) -> FaultMatch {
     FaultMatch { method: Some(method.to_owned()), set: Some(set.to_owned()), ..FaultMatch::default() }
 }
 
-/// Waits for a process without keeping the simulator from working.
-pub(crate) async fn ended(mut process: Child) -> ExitStatus {
-    tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap()
+/// Waits for a process without keeping the simulator from working, and not without end.
+pub(crate) async fn ended(process: Child) -> ExitStatus {
+    process::ended(process).await.status
 }
 
 /// Rows of a query on a SQLite file, each as its values joined by `|`.

@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::bed::{SECRET, TestBed, bed, bed_with};
+use crate::bed::{SECRET, TestBed, bed};
 use crate::process::{in_time, output_of};
-use bcsync::simulator::Options;
 
 /// What SQLite does to a disk when it writes.
 const CALLS: [&str; 2] = ["posix/io/rw/pwrite", "posix/io/sync/fsync"];
@@ -95,7 +94,7 @@ async fn a_daemon_goes_on_when_the_disk_is_well_again() {
     if !can_fail() {
         return;
     }
-    bed_with(Options::default(), async |bed| {
+    bed(async |bed| {
         bed.configure("batch_size = 100", "batch_size = 2");
         bed.accounts([1]).await;
         bed.run().await.exits(0);
