@@ -90,7 +90,6 @@ CREATE TABLE outbox (
     decision       TEXT CHECK (decision IN ('source', 'bc')),  -- who is right, as a person decided after a conflict
     seen_etag      TEXT,              -- of the row in conflict: a decision for the source holds as long as it stands
     claim          TEXT,              -- match value that another record owned when this was read; taken as soon as it is free
-    attempted      TEXT,              -- JSON list of texts: what creates sent whose answers were lost; a row that holds one of them is ours
     attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
@@ -101,11 +100,10 @@ CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
 CREATE INDEX outbox_removals ON outbox (job_id) WHERE removal IS NOT NULL;
 CREATE INDEX outbox_by_claim ON outbox (job_id, seq) WHERE claim IS NOT NULL;
 CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
--- Few rows, and nobody searches for them: the check of the file compares them, and finds a flipped bit.
-CREATE INDEX outbox_attempted ON outbox (attempted) WHERE attempted IS NOT NULL;
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
--- A record has several when requests under one etag were lost one after the other: at most one of them can win.
+-- A record has several when requests under one etag, or creates under one key, were lost one after the other: at most one
+-- of them can win.
 CREATE TABLE intent (
     intent_id   INTEGER PRIMARY KEY,
     job_id      INTEGER NOT NULL REFERENCES job,
@@ -122,7 +120,7 @@ CREATE TABLE intent (
     run_id      INTEGER NOT NULL REFERENCES run,
     sent_at     TEXT NOT NULL,     -- our clock, right before sending; each attempt stamps it anew
     clock_ahead INTEGER,           -- milliseconds by which Business Central's clock was ahead of ours; null: unknown
-    released    INTEGER NOT NULL DEFAULT 0,  -- 1: read back and found undone; the next write under the same etag decides which of them wins
+    released    INTEGER NOT NULL DEFAULT 0,  -- 1: read back and found undone; the next write under the same etag or key decides which of them wins
     checksum    BLOB NOT NULL      -- over all of the above but run_id and released
 ) STRICT;
 CREATE INDEX intent_by_record ON intent (job_id, key);

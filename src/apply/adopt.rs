@@ -1,12 +1,14 @@
 //! Rows that BC has and that we did not make: linked, brought up to date or left alone, by policy.
 
+use std::sync::Mutex;
+
 use super::Applier;
 use super::candidate::Candidate;
 use super::compare;
 use super::error::ApplyError;
-use super::foreign::Foreign;
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{FOUND, NEVER_CHANGED};
+use super::reasons::NEVER_CHANGED;
+use super::round::{Again, Round, lock};
 use crate::bc::Row;
 use crate::diff;
 use crate::ledger::{Link, LinkUpdate, Reason, SettledLink};
@@ -15,49 +17,39 @@ use crate::model::{
     Values,
 };
 
-/// Instead of a draft, in the link to a row that holds none of ours or nobody knows which.
+/// Instead of a draft, in the link to a row that holds none of ours.
 fn no_draft() -> Fingerprint {
     Fingerprint::of(["none"])
 }
 
 impl Applier<'_> {
-    /// A row that BC has and that no link knows: adopted by policy, unless it belongs to another record.
-    pub(super) async fn found(&self, candidate: &Candidate, row: &Row) -> Result<Prepared, ApplyError> {
+    /// A row that BC has and that no link knows: adopted by policy, unless it belongs to another record. `None` when a
+    /// create of ours that was lost has made it after all: then it is ours, whatever the policy says of rows that are not,
+    /// and the next round links it.
+    pub(super) async fn found(
+        &self,
+        candidate: &Candidate,
+        row: &Row,
+        round: &Mutex<Round>,
+    ) -> Result<Option<Prepared>, ApplyError> {
         let owner = self.ledger.owner_of(self.job.target, &self.job.entity.to_string(), &row.id).await?;
         if let Some((job, key)) = owner {
-            return Ok(candidate.left(
+            return Ok(Some(candidate.left(
                 RecordState::Quarantined,
                 format!("the row that matches is linked to record {key} of job {job}; one row cannot be both"),
-            ));
+            )));
         }
         if let Some(refusal) = &candidate.note.refusal {
-            return Ok(Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal))));
+            let refused = self.refused(&candidate.row, &candidate.resolved, refusal);
+            return Ok(Some(Prepared::Settled(Box::new(refused))));
         }
-        // A create of ours that was lost has made it after all: then it is ours, whatever the policy says of rows that are
-        // not, and where it differs from what was sent, a person was there since.
-        match self.maker(&candidate.row.attempted, row) {
-            Some(create) => Ok(self.made_late(candidate, create, row)),
-            None => Ok(self.adopt(candidate, row, self.job.adopt)),
+        let mut round = lock(round);
+        let key = &candidate.row.key;
+        if round.lost_creates.get(key).is_some_and(|creates| self.maker(creates, row).is_some()) {
+            round.again(key, Again::Now);
+            return Ok(None);
         }
-    }
-
-    /// What is to be done about `row`, which the lost `create` has made: what the record wants is compared with it as if
-    /// that create had been answered.
-    fn made_late(&self, candidate: &Candidate, create: &Snapshot, row: &Row) -> Prepared {
-        let foreign = Foreign::unexplained(&self.job, create, row);
-        // Of which draft it was made nobody knows any more.
-        let (draft, match_value) = (no_draft(), candidate.row.match_value.clone());
-        let update = self.link_update(row, create, draft, match_value, &[], &foreign);
-        let mut prepared = self.compare(candidate, &Link::from(update.clone()), row);
-        if let Prepared::Settled(settlement) = &mut prepared {
-            if settlement.outcome == Outcome::Equal {
-                settlement.outcome = Outcome::Created;
-                settlement.reason = Some(Reason::new(FOUND));
-            }
-            // Whatever becomes of the difference: which row it is, is known from now on.
-            settlement.link.get_or_insert(SettledLink::Current(update));
-        }
-        prepared
+        Ok(Some(self.adopt(candidate, row, self.job.adopt)))
     }
 
     pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt) -> Prepared {

@@ -1,4 +1,4 @@
-//! Which row a lost create has made: of the rows that match, and of the creates of one record.
+//! What became of lost creates: which row they have made, of those that match, and which of them has made it.
 
 use std::collections::HashMap;
 
@@ -8,25 +8,47 @@ use super::Applier;
 use super::compare;
 use super::error::ApplyError;
 use super::matching::{Found, Sought};
+use super::recover::Resolved;
+use super::round::Note;
 use crate::bc::Row;
-use crate::ledger::{Intent, Wanted};
-use crate::model::{LinkedLine, Snapshot, Value};
-use crate::schema::is_blank;
+use crate::ledger::{Intent, Reason, SettledLink};
+use crate::model::{LinkedLine, Outcome, Snapshot, Value};
+use crate::schema::{Kind, is_blank};
 
 impl Applier<'_> {
+    /// What to look for to find the row that `intent` was to make.
+    pub(super) fn sought(&self, intent: &Intent) -> Sought {
+        let text = intent.noted.match_value.as_deref().unwrap_or_default();
+        let values = match (self.job.match_on.as_slice(), Value::parse(text)) {
+            ([only], _)
+                if self
+                    .job
+                    .schema
+                    .property(only)
+                    .is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer)) =>
+            {
+                vec![Value::number(text)]
+            }
+            ([_], _) => vec![Value::from(text)],
+            (_, Ok(Value::List(values))) => values,
+            _ => Vec::new(),
+        };
+        Sought::new(&intent.noted.key, values, self.job.schema.document, &intent.noted.snapshot.sent)
+    }
+
     /// Looks once more for the documents that are about to be given up, whoever's they are: a person can have given one
     /// to another customer. Those that no record is linked to may be the ones that were sent.
     pub(super) async fn look_among_others(
         &self,
-        creates: &[Intent],
+        creates: &[&[Intent]],
         sought: &[Sought],
         found: &mut HashMap<String, Found>,
         as_of: Option<DateTime<Utc>>,
     ) -> Result<(), ApplyError> {
-        let given_up = |(intent, one): &(&Intent, &Sought)| {
+        let given_up = |(intents, one): &(&&[Intent], &Sought)| {
             one.customer.is_some()
                 && matches!(found.get(&one.key), Some(Found::Absent(_)))
-                && self.window_has_passed(intent, as_of)
+                && intents.iter().all(|intent| self.window_has_passed(intent, as_of))
         };
         let given_up = creates.iter().zip(sought).filter(given_up);
         let anybodys: Vec<_> = given_up.map(|(_, one)| Sought { customer: None, ..one.clone() }).collect();
@@ -50,11 +72,56 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Whether `row` was made by an earlier create of the same record, and not by `intent`.
-    pub(super) fn is_of_earlier(&self, intent: &Intent, wanted: Option<&Wanted>, row: &Row) -> bool {
-        let earlier = wanted.into_iter().flat_map(|wanted| &wanted.attempted);
-        let maker = self.maker(earlier.chain([&intent.noted.snapshot]), row);
-        maker.is_some_and(|maker| *maker != intent.noted.snapshot)
+    /// What became of the lost creates of one record, in the order of their sending, of which `last` is the last one.
+    /// There are several only where BC enforces their key, and then they have the same. `wanted` is the match value that
+    /// the record has now.
+    pub(super) fn resolve_creates(
+        &self,
+        intents: &[Intent],
+        last: &Intent,
+        wanted: Option<&str>,
+        found: Found,
+        as_of: Option<DateTime<Utc>>,
+    ) -> Resolved {
+        match found {
+            Found::One(row) if self.job.key_is_enforced() => match self.maker(intents, &row) {
+                Some(intent) => Resolved::Done(Box::new(self.done(intent, &row, Outcome::Created))),
+                // A person may have made it while our requests were open; then `adopt` decides.
+                None => self.not_made(intents, last, wanted, as_of),
+            },
+            Found::One(row) => Resolved::Done(Box::new(self.done(last, &row, Outcome::Created))),
+            Found::Posted(invoice) => {
+                let mut settlement = self.done(last, &invoice, Outcome::Closed);
+                if let Some(SettledLink::Current(link)) = settlement.link {
+                    settlement.link = Some(SettledLink::Closed(link));
+                    settlement.posted_as = Some(invoice.text("number").to_owned());
+                }
+                settlement.reason = Some(Reason::new("Business Central has made an invoice of it already"));
+                Resolved::Done(Box::new(settlement))
+            }
+            Found::Several(ids) => Resolved::Unclear(format!(
+                "any of these rows in Business Central can be the one of a request whose answer was lost: {}; link the \
+                 right one with `bcsync links import`, and remove those that should not be there",
+                ids.join(", ")
+            )),
+            Found::Absent(_) => self.not_made(intents, last, wanted, as_of),
+        }
+    }
+
+    /// What may still become of lost creates that have made no row so far.
+    pub(super) fn not_made(
+        &self,
+        intents: &[Intent],
+        last: &Intent,
+        wanted: Option<&str>,
+        as_of: Option<DateTime<Utc>>,
+    ) -> Resolved {
+        if intents.iter().all(|intent| self.window_has_passed(intent, as_of)) {
+            return Resolved::Undone(Note::default());
+        }
+        // BC lets only one of them be made, a lost one or the next; but only as long as they have the same key.
+        let one_at_most = self.job.key_is_enforced() && wanted.is_some() && wanted == last.noted.match_value.as_deref();
+        if one_at_most { Resolved::Beside } else { Resolved::Open(self.until(last)) }
     }
 
     /// Whether `row` belongs to another record: a person gave it the match value of this one.
@@ -65,10 +132,10 @@ impl Applier<'_> {
 
     /// Which of these creates of one record, in the order of their sending, has made `row`, if it was one of them: that of
     /// which most is in the row, and the earliest when several say the same.
-    pub(super) fn maker<'a>(&self, creates: impl IntoIterator<Item = &'a Snapshot>, row: &Row) -> Option<&'a Snapshot> {
-        let mut made: Option<(usize, &Snapshot)> = None;
-        for create in creates.into_iter().filter(|create| self.descends_from(&create.sent, row)) {
-            let agreement = self.agreement(create, row);
+    pub(super) fn maker<'a>(&self, creates: &'a [Intent], row: &Row) -> Option<&'a Intent> {
+        let mut made: Option<(usize, &Intent)> = None;
+        for create in creates.iter().filter(|create| self.descends_from(&create.noted.snapshot.sent, row)) {
+            let agreement = self.agreement(&create.noted.snapshot, row);
             if made.is_none_or(|(most, _)| agreement > most) {
                 made = Some((agreement, create));
             }
@@ -78,7 +145,7 @@ impl Applier<'_> {
 
     /// Whether `row` is rather the one that was made with the properties `sent` than somebody else's: most of what tells
     /// still holds. The rest a person can have changed since.
-    pub(super) fn descends_from(&self, sent: &[(String, Value)], row: &Row) -> bool {
+    fn descends_from(&self, sent: &[(String, Value)], row: &Row) -> bool {
         let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
         let tells = |(name, value): &&(String, Value)| {
             !self.job.match_on.contains(name) && !overwritten(name) && !is_blank(value)

@@ -57,7 +57,7 @@ impl Applier<'_> {
             candidates.into_iter().partition(|candidate| candidate.link.is_some());
         self.prepare_removals(removals, round, &mut prepared).await?;
         unlinked.extend(self.prepare_linked(linked, round, &mut prepared).await?);
-        self.prepare_unlinked(unlinked, &mut prepared).await?;
+        self.prepare_unlinked(unlinked, round, &mut prepared).await?;
         Ok(prepared)
     }
 
@@ -258,7 +258,12 @@ impl Applier<'_> {
         Sought::new(&row.key, values, self.job.schema.document, &resolved.properties)
     }
 
-    async fn prepare_unlinked(&self, unlinked: Vec<Candidate>, prepared: &mut Vec<Prepared>) -> Result<(), ApplyError> {
+    async fn prepare_unlinked(
+        &self,
+        unlinked: Vec<Candidate>,
+        round: &Mutex<Round>,
+        prepared: &mut Vec<Prepared>,
+    ) -> Result<(), ApplyError> {
         let sought: Vec<_> = unlinked.iter().map(|candidate| self.sought_by(candidate)).collect();
         let mut found = self.look_up(&sought).await?;
         for (candidate, sought) in unlinked.into_iter().zip(sought) {
@@ -270,7 +275,10 @@ impl Applier<'_> {
                     continue;
                 }
                 Some(Found::Absent(since)) => create(&candidate, since, sought),
-                Some(Found::One(row)) => self.found(&candidate, &row).await?,
+                Some(Found::One(row)) => {
+                    prepared.extend(self.found(&candidate, &row, round).await?);
+                    continue;
+                }
                 Some(Found::Posted(invoice)) => {
                     let number = invoice.text("number");
                     let link = SettledLink::Closed(candidate.link_to(&invoice, number, Snapshot::default()));

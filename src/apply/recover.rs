@@ -1,9 +1,11 @@
 //! Finding out by reading what became of requests whose answer was lost. Never by repeating them.
 //!
-//! A create is there, or it is not *and cannot come any more*: where BC itself refuses a second row with the key, that
-//! does not matter; elsewhere only the settle window tells, measured on BC's clock. A change is told by the etag: as
-//! long as it stands nothing happened, and of the lost request and the next one under the same etag only one can win.
+//! A create is there, or it is not *and cannot come any more*, which the settle window tells, measured on BC's clock.
+//! Where BC itself refuses a second row with the key, the next create need not wait for that: of the two only one can
+//! win. A change is told by the etag: as long as it stands nothing happened, and of the lost request and the next one
+//! under the same etag only one can win.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,34 +15,24 @@ use super::Applier;
 use super::compare;
 use super::error::ApplyError;
 use super::foreign::Foreign;
-use super::matching::{Found, Sought};
+use super::matching::Found;
 use super::reasons::FOUND;
 use super::round::{Note, Released, Round, RowIs, lock};
 use crate::bc::Row;
-use crate::ledger::{Intent, IntentKind, LinkUpdate, Reason, RunId, SettledLink, Settlement, Wanted};
+use crate::ledger::{Intent, IntentKind, LinkUpdate, NewIntent, Reason, RunId, SettledLink, Settlement};
 use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
-use crate::schema::Kind;
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
 
-/// Whether the record still has the match value that the lost create sent.
-fn wants_the_same(wanted: Option<&Wanted>, intent: &Intent) -> bool {
-    wanted.is_some_and(|wanted| wanted.match_value == intent.noted.match_value)
-}
-
 /// What is known of a request with an open outcome.
-enum Resolved {
+pub(super) enum Resolved {
     /// BC did it.
     Done(Box<Settlement>),
     /// BC did it, and it was one step of a change.
     Step(Box<Settlement>),
     /// BC did not, and cannot any more; what is known is noted.
-    Undone {
-        /// Whether a late one would be refused by BC, so that "exists" will mean that it is ours.
-        repeated: bool,
-        note: Note,
-    },
+    Undone(Note),
     /// BC did not so far; the next write under the same etag decides.
     Released {
         /// That etag.
@@ -48,6 +40,8 @@ enum Resolved {
         /// How long it may still take effect, in words.
         until: String,
     },
+    /// BC did not make a row so far; whatever is made under the same key next, there will be one.
+    Beside,
     /// Nobody can tell yet.
     Open(String),
     /// Only a person can tell.
@@ -74,6 +68,11 @@ fn trace(sent: &Value, before: Option<&Value>, is: impl Fn(&Value) -> bool) -> T
     }
 }
 
+/// `intents` by their records: those of one stand together.
+fn of_one_record(intents: &[Intent]) -> impl Iterator<Item = &[Intent]> {
+    intents.chunk_by(|one, next| one.noted.key == next.noted.key)
+}
+
 /// The settlement of a row that is gone, as it was to be.
 fn deleted(intent: &Intent) -> Settlement {
     let noted = &intent.noted;
@@ -96,6 +95,7 @@ impl Applier<'_> {
             let mut round = lock(round);
             round.open.clear();
             round.released.clear();
+            round.lost_creates.clear();
         }
         let intents = self.ledger.open_intents(self.job.id).await?;
         if intents.is_empty() {
@@ -107,29 +107,17 @@ impl Applier<'_> {
         let as_of = self.outlet.reader.connection().newest_date();
         let (creates, changes): (Vec<_>, Vec<_>) =
             intents.into_iter().partition(|intent| intent.noted.kind == IntentKind::Create);
-        let sought: Vec<_> = creates.iter().map(|intent| self.sought(intent)).collect();
+        let creates: Vec<_> = of_one_record(&creates).collect();
+        let sought: Vec<_> = creates.iter().filter_map(|intents| Some(self.sought(intents.last()?))).collect();
         let mut found = self.look_up(&sought).await?;
         self.look_among_others(&creates, &sought, &mut found, as_of).await?;
         let ids: Vec<_> = changes.iter().filter_map(|intent| intent.noted.bc_id.as_deref()).map(Value::from).collect();
         let rows = self.rows_with_ids(&ids).await?;
         crate::fault!("K15: read back, nothing concluded");
-        let keys = creates.iter().map(|intent| intent.noted.key.as_str());
-        let wanted = self.ledger.wanted(self.job.id, keys).await?;
-        for intent in creates {
-            let wanted = wanted.get(&intent.noted.key);
-            let resolved = match found.remove(&intent.noted.key) {
-                None => continue,
-                Some(Found::One(row))
-                    if self.is_of_earlier(&intent, wanted, &row) || self.is_of_another(&intent, &row).await? =>
-                {
-                    Resolved::Undone { repeated: true, note: Note::default() }
-                }
-                Some(found) => self.resolve_create(&intent, wanted, found, as_of),
-            };
-            self.act(run, round, &intent, resolved).await?;
-        }
         let links = self.ledger.links(self.job.id, changes.iter().map(|intent| intent.noted.key.as_str())).await?;
-        for intents in changes.chunk_by(|one, next| one.noted.key == next.noted.key) {
+        // A row that is being changed is known, whatever has made it.
+        let mut has_row = HashSet::new();
+        for intents in of_one_record(&changes) {
             let Some(last) = intents.last() else { continue };
             let row = last.noted.bc_id.as_ref().and_then(|id| rows.get(id));
             // BC refused the last one as a whole, so that it cannot take effect late.
@@ -140,66 +128,26 @@ impl Applier<'_> {
             let open = if answered { &intents[..intents.len() - 1] } else { intents };
             let known = links.get(&last.noted.key).map_or(&[][..], |link| &link.snapshot.lines);
             let resolved = self.resolve_changes(open, row, known, as_of);
-            self.act(run, round, last, resolved).await?;
+            if !matches!(resolved, Resolved::Undone(_)) {
+                has_row.insert(last.noted.key.as_str());
+            }
+            self.act(run, round, intents, resolved).await?;
+        }
+        let keys = creates.iter().filter_map(|intents| Some(intents.last()?.noted.key.as_str()));
+        let wanted = self.ledger.wanted_match_values(self.job.id, keys).await?;
+        for intents in creates {
+            let Some(last) = intents.last().filter(|last| !has_row.contains(last.noted.key.as_str())) else { continue };
+            let wanted = wanted.get(&last.noted.key).map(String::as_str);
+            let resolved = match found.remove(&last.noted.key) {
+                None => continue,
+                Some(Found::One(row)) if self.is_of_another(last, &row).await? => {
+                    self.not_made(intents, last, wanted, as_of)
+                }
+                Some(found) => self.resolve_creates(intents, last, wanted, found, as_of),
+            };
+            self.act(run, round, intents, resolved).await?;
         }
         Ok(())
-    }
-
-    fn sought(&self, intent: &Intent) -> Sought {
-        let text = intent.noted.match_value.as_deref().unwrap_or_default();
-        let values = match (self.job.match_on.as_slice(), Value::parse(text)) {
-            ([only], _)
-                if self
-                    .job
-                    .schema
-                    .property(only)
-                    .is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer)) =>
-            {
-                vec![Value::number(text)]
-            }
-            ([_], _) => vec![Value::from(text)],
-            (_, Ok(Value::List(values))) => values,
-            _ => Vec::new(),
-        };
-        Sought::new(&intent.noted.key, values, self.job.schema.document, &intent.noted.snapshot.sent)
-    }
-
-    fn resolve_create(
-        &self,
-        intent: &Intent,
-        wanted: Option<&Wanted>,
-        found: Found,
-        as_of: Option<DateTime<Utc>>,
-    ) -> Resolved {
-        match found {
-            // A person may have made it while our request was open; then `adopt` decides.
-            Found::One(row) if self.job.key_is_enforced() && !self.descends_from(&intent.noted.snapshot.sent, &row) => {
-                Resolved::Undone { repeated: true, note: Note::default() }
-            }
-            Found::One(row) => Resolved::Done(Box::new(self.done(intent, &row, Outcome::Created))),
-            Found::Posted(invoice) => {
-                let mut settlement = self.done(intent, &invoice, Outcome::Closed);
-                if let Some(SettledLink::Current(link)) = settlement.link {
-                    settlement.link = Some(SettledLink::Closed(link));
-                    settlement.posted_as = Some(invoice.text("number").to_owned());
-                }
-                settlement.reason = Some(Reason::new("Business Central has made an invoice of it already"));
-                Resolved::Done(Box::new(settlement))
-            }
-            Found::Several(ids) => Resolved::Unclear(format!(
-                "any of these rows in Business Central can be the one of a request whose answer was lost: {}; link the \
-                 right one with `bcsync links import`, and remove those that should not be there",
-                ids.join(", ")
-            )),
-            // BC lets only one of them be made, the lost one or the next; but only as long as they have the same key.
-            Found::Absent(_) if self.job.key_is_enforced() && wants_the_same(wanted, intent) => {
-                Resolved::Undone { repeated: true, note: Note::default() }
-            }
-            Found::Absent(_) if self.window_has_passed(intent, as_of) => {
-                Resolved::Undone { repeated: false, note: Note::default() }
-            }
-            Found::Absent(_) => Resolved::Open(self.until(intent)),
-        }
     }
 
     /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
@@ -217,7 +165,7 @@ impl Applier<'_> {
             // That it is gone is our own doing, if it was to be deleted.
             return match intents.iter().rfind(is_delete) {
                 Some(intent) => Resolved::Done(Box::new(deleted(intent))),
-                None => Resolved::Undone { repeated: false, note: Note { row: RowIs::Gone, ..Note::default() } },
+                None => Resolved::Undone(Note { row: RowIs::Gone, ..Note::default() }),
             };
         };
         let stands = |intent: &Intent| intent.noted.base_etag.as_deref() == Some(row.etag.as_str());
@@ -230,7 +178,7 @@ impl Applier<'_> {
             return Resolved::Released { etag: row.etag.clone(), until: self.until(intent) };
         }
         if intents.iter().any(stands) || intents.is_empty() {
-            return Resolved::Undone { repeated: false, note: Note::default() };
+            return Resolved::Undone(Note::default());
         }
         // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
         let done = intents
@@ -238,7 +186,7 @@ impl Applier<'_> {
             .filter(|intent| !is_delete(intent) && self.left_a_trace(&intent.noted.snapshot, known, row))
             .max_by_key(|intent| self.agreement(&intent.noted.snapshot, row));
         let Some(intent) = done else {
-            return Resolved::Undone { repeated: false, note: Note { refresh: true, ..Note::default() } };
+            return Resolved::Undone(Note { refresh: true, ..Note::default() });
         };
         let outcome = if intent.noted.snapshot.is_blocked() { Outcome::Blocked } else { Outcome::Updated };
         let settlement = Box::new(self.done(intent, row, outcome));
@@ -278,7 +226,7 @@ impl Applier<'_> {
 
     /// The settlement of a request that was found done: with the intent's own copy of everything, since the outbox may
     /// hold a newer version by now.
-    fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
+    pub(super) fn done(&self, intent: &Intent, row: &Row, outcome: Outcome) -> Settlement {
         let noted = &intent.noted;
         // Somebody may have been there since.
         let foreign = Foreign::unexplained(&self.job, &noted.snapshot, row);
@@ -293,14 +241,16 @@ impl Applier<'_> {
         settlement
     }
 
+    /// Stores what was found out about `intents`, requests of one kind for one record.
     async fn act(
         &self,
         run: RunId,
         round: &Mutex<Round>,
-        intent: &Intent,
+        intents: &[Intent],
         resolved: Resolved,
     ) -> Result<(), ApplyError> {
-        let key = intent.noted.key.as_str();
+        let Some(Intent { noted, .. }) = intents.last() else { return Ok(()) };
+        let (job, key) = (self.job.id, noted.key.as_str());
         crate::fault!("K15: concluded, not stored");
         match resolved {
             Resolved::Done(settlement) => {
@@ -312,8 +262,12 @@ impl Applier<'_> {
                 self.settle_step(run, round, *settlement).await?;
                 lock(round).take_up(key);
             }
-            Resolved::Undone { repeated, note } => {
-                self.ledger.drop_intents(self.job.id, &[key], repeated).await?;
+            Resolved::Undone(note) => {
+                if noted.kind == IntentKind::Create {
+                    self.ledger.drop_creates(job, key).await?;
+                } else {
+                    self.ledger.drop_changes(job, key).await?;
+                }
                 let mut round = lock(round);
                 let refusal = round.note(key).refusal;
                 *round.note_mut(key) =
@@ -321,30 +275,37 @@ impl Applier<'_> {
                 round.take_up(key);
             }
             Resolved::Released { etag, until } => {
-                self.ledger.release_intents(self.job.id, &[key]).await?;
+                self.ledger.release_intents(job, &[key]).await?;
                 let mut round = lock(round);
                 round.released.insert(key.to_owned(), Released { etag, until });
                 // The etag that the link knows may be older than the one that was sent.
                 round.note_mut(key).refresh = true;
                 round.take_up(key);
             }
+            Resolved::Beside => {
+                self.ledger.release_intents(job, &[key]).await?;
+                let mut round = lock(round);
+                round.lost_creates.insert(key.to_owned(), intents.to_vec());
+                round.take_up(key);
+            }
             Resolved::Open(reason) => {
-                self.leave_open(run, intent, reason).await?;
+                self.ledger.hold_back(job, key).await?;
+                self.leave_open(run, noted, reason).await?;
                 lock(round).open.insert(key.to_owned());
             }
             Resolved::Unclear(reason) => {
                 warn!(job = %self.job.name, record = %key, "several rows match a request whose answer was lost");
                 let state = RecordState::Quarantined;
-                let settlement = Settlement::left(key, intent.noted.fingerprint, state, Reason::new(reason));
+                let settlement = Settlement::left(key, noted.fingerprint, state, Reason::new(reason));
                 self.settle(run, round, vec![settlement]).await?;
+                self.ledger.drop_creates(job, key).await?;
             }
         }
         crate::fault!("K15: one record resolved");
         Ok(())
     }
 
-    async fn leave_open(&self, run: RunId, intent: &Intent, reason: String) -> Result<(), ApplyError> {
-        let noted = &intent.noted;
+    async fn leave_open(&self, run: RunId, noted: &NewIntent, reason: String) -> Result<(), ApplyError> {
         let mut settlement = Settlement::left(&noted.key, noted.fingerprint, RecordState::Pending, Reason::new(reason));
         settlement.open = true;
         let entity = self.job.entity.to_string();
@@ -364,7 +325,7 @@ impl Applier<'_> {
         intent.sent_at + TimeDelta::milliseconds(ahead) + window + CLOCK_SLACK
     }
 
-    fn until(&self, intent: &Intent) -> String {
+    pub(super) fn until(&self, intent: &Intent) -> String {
         format!(
             "a request whose answer was lost may still take effect until {} (Business Central's clock)",
             crate::clock::iso(self.window_ends(intent))

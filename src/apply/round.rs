@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::closing::Closing;
 use crate::bc::BcError;
-use crate::ledger::OutboxRow;
+use crate::ledger::{Intent, OutboxRow};
 use crate::model::{Counters, Outcome, RecordState};
 
 /// How often a record is taken up in one run, whatever the reasons.
@@ -37,6 +37,9 @@ pub(super) struct Round {
     pub(super) open: HashSet<String>,
     /// Records that may be sent again under the same etag. Their intents outlive everything but an answer.
     pub(super) released: HashMap<String, Released>,
+    /// Creates that have made no row so far, in the order of their sending, by records that may be sent again: BC lets only
+    /// one of them all be made.
+    pub(super) lost_creates: HashMap<String, Vec<Intent>>,
     /// Links that are to be closed.
     pub(super) closing: Closing,
     /// Errors that several records may have, with the one record that is tried first.

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, Transaction};
 
 use super::checksum::Checksum;
 use super::rows::{json, json_list};
+use super::withdraw::{IN_OUTBOX, release};
 use super::{JobId, Ledger, LedgerError, RunId};
 use crate::model::{Fingerprint, Snapshot, Value};
 
@@ -165,6 +166,19 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
     Ok(Some(Intent { noted, sent_at: sent_at.to_utc(), clock_ahead }))
 }
 
+/// Removes those intents of the records on `page` of which `which` is true.
+async fn delete(
+    tx: &mut Transaction<'static, Sqlite>,
+    job: JobId,
+    page: &str,
+    which: &'static str,
+) -> Result<(), LedgerError> {
+    let statement =
+        format!("DELETE FROM intent WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2)) AND {which}");
+    sqlx::query(AssertSqlSafe(statement)).bind(job.0).bind(page).execute(&mut **tx).await?;
+    Ok(())
+}
+
 impl Ledger {
     /// Notes that these requests are about to leave; the stamps of those that are noted already are renewed. Released
     /// intents of the same records stay beside them.
@@ -210,60 +224,41 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes all intents of `keys`: none of them can take effect any more. `repeated` keeps with the
-    /// outbox rows what those creates sent, which may still happen.
-    pub async fn drop_intents(&self, job: JobId, keys: &[&str], repeated: bool) -> Result<(), LedgerError> {
-        self.delete_intents(job, keys, true, repeated).await
+    /// Removes the intents of all creates of the record `key`, and with them its claims that nobody needs any more: none
+    /// of those requests can take effect any more.
+    pub async fn drop_creates(&self, job: JobId, key: &str) -> Result<(), LedgerError> {
+        let page = json_list([key]);
+        let mut tx = self.write().await?;
+        delete(&mut tx, job, &page, "kind = 'create'").await?;
+        release(&mut tx, job, &page, IN_OUTBOX, "page.value").await?;
+        crate::fault!("K15: inside the removal of intents");
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Removes the intents of all changes of the record `key`: none of them can take effect any more. What may become of
+    /// its creates is another question.
+    pub async fn drop_changes(&self, job: JobId, key: &str) -> Result<(), LedgerError> {
+        let mut tx = self.write().await?;
+        delete(&mut tx, job, &json_list([key]), "kind <> 'create'").await?;
+        crate::fault!("K15: inside the removal of intents");
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Removes the intents of the requests that were just sent for `keys`: BC answered that it did nothing. Released ones
     /// of the same records stay, since nothing is known of them.
     pub async fn drop_refused(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
-        self.delete_intents(job, keys, false, false).await
-    }
-
-    async fn delete_intents(
-        &self,
-        job: JobId,
-        keys: &[&str],
-        released: bool,
-        repeated: bool,
-    ) -> Result<(), LedgerError> {
-        let keys = json_list(keys.iter().copied());
         let mut tx = self.write().await?;
-        if repeated {
-            // As texts, so that no number is written anew.
-            sqlx::query(
-                "UPDATE outbox SET attempted = json_insert(coalesce(attempted, '[]'), '$[#]', \
-                 (SELECT snapshot FROM intent WHERE intent.job_id = ?1 AND intent.key = outbox.key)) \
-                 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2)) \
-                 AND EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = outbox.key)",
-            )
-            .bind(job.0)
-            .bind(&keys)
-            .execute(&mut *tx)
-            .await?;
-        }
-        sqlx::query(
-            "DELETE FROM intent WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2)) \
-             AND (?3 OR NOT released)",
-        )
-        .bind(job.0)
-        .bind(&keys)
-        .bind(released)
-        .execute(&mut *tx)
-        .await?;
-        if released {
-            crate::fault!("K15: inside the removal of intents");
-        } else {
-            crate::fault!("K10: inside the removal of refused intents");
-        }
+        delete(&mut tx, job, &json_list(keys.iter().copied()), "NOT released").await?;
+        crate::fault!("K10: inside the removal of refused intents");
         tx.commit().await?;
         Ok(())
     }
 
     /// Lets the records of `keys` be sent again although their intents stay: their rows were read back and still have
-    /// the etag that was sent, so that of the lost requests and the next one only one can win.
+    /// the etag that was sent, or are not there and cannot be made twice, so that of the lost requests and the next one
+    /// only one can win.
     pub async fn release_intents(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
         sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
@@ -271,6 +266,22 @@ impl Ledger {
             .bind(json_list(keys.iter().copied()))
             .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Lets nothing be sent for the record `key` before it is known what became of its last create, which was released:
+    /// the record has another match value by now, so that both could be made.
+    pub async fn hold_back(&self, job: JobId, key: &str) -> Result<(), LedgerError> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE intent SET released = 0 WHERE intent_id = \
+             (SELECT max(intent_id) FROM intent WHERE job_id = ?1 AND key = ?2 AND kind = 'create')",
+        )
+        .bind(job.0)
+        .bind(key)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }

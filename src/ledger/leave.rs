@@ -21,7 +21,9 @@ pub(super) async fn leave(
     // What is beyond all dates never comes by itself.
     let retry_at = retry_after.and_then(|after| now.checked_add_signed(TimeDelta::from_std(after).ok()?));
     let now = clock::iso(now);
-    let record = "job_id = ?1 AND key = ?2 AND fingerprint = ?3";
+    // As long as the outcome of a request is open nothing of a newer version is sent either, and that is why.
+    let version = if settlement.open { "NOT refused AND ?3 IS NOT NULL" } else { "fingerprint = ?3" };
+    let record = format!("job_id = ?1 AND key = ?2 AND {version}");
     let clocks = format!(
         "UPDATE outbox SET retry_at = ?5, waiting_since = iif(?6, coalesce(waiting_since, ?7), NULL), \
          attempts = attempts + (?4 = 'quarantined'), decision = iif(?4 = 'conflict', NULL, decision), \

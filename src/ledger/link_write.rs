@@ -7,7 +7,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::checksum::Checksum;
 use super::rows::{json, json_list};
-use super::withdraw::release;
+use super::withdraw::{IN_OUTBOX, release};
 use super::{JobId, LedgerError, TargetId};
 
 /// Everything of a link, as the statements take it.
@@ -145,8 +145,7 @@ pub(super) async fn remove(
     ] {
         sqlx::query(statement).bind(job.0).bind(&page).execute(&mut **tx).await?;
     }
-    let wanted = "(SELECT outbox.match_value FROM outbox WHERE outbox.job_id = ?1 AND outbox.key = own.key)";
-    release(tx, job, &page, wanted, "page.value").await
+    release(tx, job, &page, IN_OUTBOX, "page.value").await
 }
 
 /// Makes the match values of `rows` the records' own; former ones are released, unless a newer version in the outbox

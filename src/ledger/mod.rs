@@ -46,7 +46,7 @@ pub use history::{EndedRun, RunEnd, RunStart};
 pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
-pub use outbox::{OutboxRow, Reason, Wanted};
+pub use outbox::{OutboxRow, Reason};
 pub use rebind::{LinkedRow, Restart, TargetCounts};
 pub use requests::{Asking, NewRequest, Request, RequestEnd, RequestId, RequestProgress};
 pub use schedule::KeptSchedule;

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::checksum::Checksum;
 use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError};
-use crate::model::{Draft, Fingerprint, RecordState, Removal, Snapshot, Take, Value};
+use crate::model::{Draft, Fingerprint, RecordState, Removal, Take, Value};
 
 /// One record that is to be sent.
 #[derive(Debug, Clone)]
@@ -28,8 +28,6 @@ pub struct OutboxRow {
     pub removal: Option<Removal>,
     /// The canonical match value.
     pub match_value: Option<String>,
-    /// What earlier creates of ours sent that may have happened.
-    pub attempted: Vec<Snapshot>,
     /// What keeps it, without the record's own values: records with the same error are tried by one of them.
     pub error: Option<String>,
     /// When state or reason changed last.
@@ -61,15 +59,6 @@ pub struct Reason {
     pub correlation_id: Option<String>,
     /// Code and words without the record's own values; `None` for what concerns this record alone.
     pub error: Option<String>,
-}
-
-/// What the outbox has of a record whose create was lost.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// The match value that the record has now.
-    pub match_value: Option<String>,
-    /// What earlier creates of it sent whose answers were lost, in the order of their sending.
-    pub attempted: Vec<Snapshot>,
 }
 
 impl Reason {
@@ -112,7 +101,6 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
     else {
         return Ok(None);
     };
-    let Some(attempted) = attempts(row.try_get("attempted")?) else { return Ok(None) };
     if checksum(job, key, &fingerprint.to_string(), Some(draft), match_value, removal).finish() != stored {
         return Ok(None);
     }
@@ -124,19 +112,12 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
         draft: parsed,
         removal: removal.and_then(Removal::parse),
         match_value: match_value.map(ToOwned::to_owned),
-        attempted,
         error: row.try_get("error")?,
         changed_at,
         waiting_since,
         decision: decision.and_then(Take::parse),
         seen_etag: row.try_get("seen_etag")?,
     }))
-}
-
-/// What earlier creates sent; `None` when it is damaged.
-fn attempts(json: Option<&str>) -> Option<Vec<Snapshot>> {
-    let texts: Vec<String> = serde_json::from_str(json.unwrap_or("[]")).ok()?;
-    texts.iter().map(|text| Snapshot::parse(text).ok()).collect()
 }
 
 /// What a row becomes by an upsert: the new version, of which nothing is known yet. What is not inserted is undone.
@@ -170,7 +151,7 @@ impl Ledger {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         // NOT INDEXED: walking the rows in their order beats sorting all states of the index for every page.
         let statement = format!(
-            "SELECT seq, key, state, fingerprint, draft, removal, match_value, attempted, error, changed_at, \
+            "SELECT seq, key, state, fingerprint, draft, removal, match_value, error, changed_at, \
              waiting_since, decision, seen_etag, checksum FROM outbox NOT INDEXED \
              WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
         );
@@ -188,25 +169,22 @@ impl Ledger {
         rows.iter().map(due).collect()
     }
 
-    /// What the outbox has of the records of `keys`, by key; nothing of those that it has not.
-    pub async fn wanted(
+    /// The match values that the outbox has for the records of `keys`, by key; nothing of those that it has not, and of
+    /// those that have none.
+    pub async fn wanted_match_values(
         &self,
         job: JobId,
         keys: impl IntoIterator<Item = &str>,
-    ) -> Result<HashMap<String, Wanted>, LedgerError> {
-        let rows: Vec<(String, Option<String>, Option<String>)> = sqlx::query_as(
-            "SELECT outbox.key, match_value, attempted FROM json_each(?2) AS wanted \
-             CROSS JOIN outbox ON job_id = ?1 AND outbox.key = wanted.value",
+    ) -> Result<HashMap<String, String>, LedgerError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT outbox.key, match_value FROM json_each(?2) AS wanted \
+             CROSS JOIN outbox ON job_id = ?1 AND outbox.key = wanted.value WHERE match_value IS NOT NULL",
         )
         .bind(job.0)
         .bind(json_list(keys))
         .fetch_all(&self.readers)
         .await?;
-        let read = |(key, match_value, json): (String, _, Option<String>)| match attempts(json.as_deref()) {
-            Some(attempted) => Ok((key, Wanted { match_value, attempted })),
-            None => Err(LedgerError::Corrupt { table: "outbox", key }),
-        };
-        rows.into_iter().map(read).collect()
+        Ok(rows.into_iter().collect())
     }
 
     /// How many records of the job a person must look at, whenever they were read.

@@ -5,6 +5,10 @@ use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError};
 
+/// The match value that the outbox has for the record of a claim.
+pub(super) const IN_OUTBOX: &str =
+    "(SELECT outbox.match_value FROM outbox WHERE outbox.job_id = ?1 AND outbox.key = own.key)";
+
 /// Outbox rows that are looked at in one statement.
 const PAGE: i64 = 1_000;
 

@@ -315,7 +315,7 @@ async fn a_conflict_about_a_customer_that_arrived_late_is_decided_like_any_other
             let row = bed.customer("C1");
             bed.edit("customers", &row, &json!({ "email": "by.a@person.example" }));
             self::email(bed, "b@c1.example").await;
-            bed.run().await.exits(1).did("customers", "1 staged, 1 conflict");
+            bed.run().await.exits(1).did("customers", "1 staged, 1 created, 1 conflict");
             assert_eq!(bed.ledger_value("SELECT number FROM links").await, "C1");
             // The person goes on: it stays the same row.
             let row = bed.customer("C1");
@@ -375,6 +375,45 @@ async fn a_customer_that_got_another_number_meanwhile_is_made_once() {
 }
 
 #[tokio::test]
+async fn a_customer_that_gets_another_number_after_its_create_was_given_up_is_made_once() {
+    bed(async |bed| {
+        arrives_after_the_pass(bed).await;
+        bed.crm("UPDATE account SET no = 'C9' WHERE id = 1").await;
+        let pass = bed.run().await.exits(0);
+        if pass.counters("customers") == "1 staged, 1 pending" {
+            let reason = bed.reason("customers", "1").await;
+            assert!(reason.contains("may still take effect until"), "{reason}");
+        }
+        bed.simulator.settled().await;
+        bed.configure("rename = false", "rename = true");
+        bed.run().await.exits(0);
+        bed.run().await.exits(0);
+        assert_eq!(bed.rows("customers").len(), 1);
+        assert_eq!(bed.ledger("SELECT number FROM links").await, ["C9"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_number_of_a_customer_that_was_never_made_is_free_for_another_one() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"source_wins\"\nwhere = \"name != 'hidden'\"");
+        bed.accounts([1]).await;
+        lose_a_create(bed, DROPPED).await;
+        bed.crm("UPDATE account SET name = 'hidden' WHERE id = 1").await;
+        bed.accounts([2]).await;
+        bed.crm("UPDATE account SET no = 'C1' WHERE id = 2").await;
+        // The lost create may still take effect.
+        bed.run().await.exits(1).did("customers", "1 filtered, 1 refused, 1 pending");
+        bed.let_time_pass(WINDOW + 60);
+        bed.run().await.exits(1);
+        bed.run().await.exits(0);
+        assert_eq!(bed.ledger("SELECT key, number FROM links").await, ["2|C1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_row_that_another_record_owns_is_not_taken_for_a_lost_create() {
     bed(async |bed| {
         bed.accounts([2]).await;
@@ -415,6 +454,10 @@ async fn a_row_that_a_person_made_meanwhile_is_not_taken_for_ours() {
         bed.run().await.exits(1).did("customers", "1 queued, 1 quarantined");
         assert!(bed.reason("customers", "1").await.contains("`adopt` is \"never\""));
         assert_eq!(bed.customer("C1")["displayName"], "By a person");
+        // Ours may be made until then, should the person give the number up.
+        assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["create"]);
+        bed.let_time_pass(WINDOW + 60);
+        bed.run().await.exits(1);
     })
     .await;
 }
@@ -753,7 +796,7 @@ async fn a_row_that_an_older_create_made_late_is_brought_up_to_date() {
             bed.simulator.inject(Fault { every: Some(reads_before + 1), ..Fault::once(unread.clone(), reads) });
             bed.run().await.exits(3);
             bed.simulator.clear_faults();
-            assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["create"]);
+            assert_eq!(bed.ledger_value("SELECT count(*) FROM intent").await, reads_before.to_string());
             bed.crm(&format!("UPDATE account SET email = '{email}'")).await;
         }
         bed.crm("UPDATE account SET email = 'newer@c1.example'").await;
