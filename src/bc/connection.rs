@@ -40,10 +40,10 @@ impl Connection {
         self.theirs.ahead(self.clock.now())
     }
 
-    /// The newest `Date` that BC gave, on its own clock, with whole seconds.
+    /// The `Date` of the newest answer of BC, on its own clock, with whole seconds.
     #[must_use]
     pub fn newest_date(&self) -> Option<DateTime<Utc>> {
-        self.theirs.latest()
+        self.theirs.shown()
     }
 
     /// How many requests were answered so far.
@@ -54,7 +54,8 @@ impl Connection {
 
     pub(super) fn saw(&self, response: &Response) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        if let Some(date) = response.date {
+        // An answer of this kind can be a gateway's, with a clock of its own.
+        if let Some(date) = response.date.filter(|_| !response.status.is_server_error()) {
             self.theirs.told(date, self.clock.now());
         }
     }

@@ -180,7 +180,8 @@ pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClas
     if status == 429 || code == "Application_TooManyRequests" {
         return ErrorClass::Throttled;
     }
-    if write && matches!(status, 408 | 500 | 502 | 503 | 504) {
+    // Also what only gateways say: they speak of what they saw of the request, not of what BC did with it.
+    if write && (status == 408 || ((500..=599).contains(&status) && status != 501)) {
         return ErrorClass::Open;
     }
     // Before the codes, since it comes under several of them; its transaction was rolled back.

@@ -1,4 +1,4 @@
-//! BC's clock, as its answers tell it: how far it is ahead of ours, and the newest it showed.
+//! BC's clock, as its answers tell it: how far it is ahead of ours, and what it showed last.
 //!
 //! Our own clock may be set while the program runs, and this machine may sleep. An intent that is stamped too early on
 //! BC's clock would let its window pass too early, so that the later of two estimates counts: our clock with the offset
@@ -21,16 +21,13 @@ struct Told {
     at: Instant,
     /// By how much it was ahead of our clock then.
     ahead: TimeDelta,
-    /// The latest `Date` of all answers.
-    latest: DateTime<Utc>,
 }
 
 impl TheirClock {
     /// Notes the `Date` of an answer that came just now; `now` is our time.
     pub(super) fn told(&self, date: DateTime<Utc>, now: DateTime<Utc>) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let latest = told.map_or(date, |told| told.latest.max(date));
-        *told = Some(Told { date, at: Instant::now(), ahead: date - now, latest });
+        *told = Some(Told { date, at: Instant::now(), ahead: date - now });
     }
 
     /// By how many milliseconds BC's clock is ahead of ours, which shows `now`; `None` before the first answer.
@@ -41,9 +38,10 @@ impl TheirClock {
         Some(told.ahead.max(by_what_passed).num_milliseconds())
     }
 
-    /// The latest time that BC showed; `None` before the first answer.
-    pub(super) fn latest(&self) -> Option<DateTime<Utc>> {
-        Some((*self.0.lock().unwrap_or_else(PoisonError::into_inner))?.latest)
+    /// The time that BC showed last: after it was set back, no later than the stamps of what is sent from then on. `None`
+    /// before the first answer.
+    pub(super) fn shown(&self) -> Option<DateTime<Utc>> {
+        Some((*self.0.lock().unwrap_or_else(PoisonError::into_inner))?.date)
     }
 }
 
@@ -60,12 +58,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_follows_ours_at_its_distance() {
         let clock = TheirClock::default();
-        assert_eq!((clock.ahead(at(0)), clock.latest()), (None, None));
+        assert_eq!((clock.ahead(at(0)), clock.shown()), (None, None));
         clock.told(at(90), at(0));
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(clock.ahead(at(5)), Some(90_000));
         clock.told(at(80), at(10));
-        assert_eq!((clock.ahead(at(10)), clock.latest()), (Some(70_000), Some(at(90))));
+        assert_eq!((clock.ahead(at(10)), clock.shown()), (Some(70_000), Some(at(80))));
     }
 
     #[tokio::test(start_paused = true)]
