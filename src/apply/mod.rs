@@ -36,6 +36,7 @@ mod round;
 mod same_error;
 mod send;
 mod settle;
+mod stamp;
 mod waiting;
 
 pub use error::{ApplyError, Held};

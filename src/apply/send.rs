@@ -16,6 +16,7 @@ use super::pace::Pace;
 use super::proof::{Renewals, is_stale};
 use super::references::Lookups;
 use super::round::{Again, Round, lock};
+use super::stamp::{Notes, Stamp};
 use super::waiting::tell_once;
 use crate::bc::{Answer, ApiRoute, Failure, Mode, Operation};
 use crate::ledger::{OutboxRow, Reason, RunId, Settlement};
@@ -183,6 +184,7 @@ impl Applier<'_> {
         let mut delays = self.outlet.writer.delays(&self.retry);
         let begun = Instant::now();
         let mut renewals = Renewals::default();
+        let mut notes = Notes::default();
         loop {
             self.renew_proofs(round, writes, &mut renewals).await?;
             if writes.is_empty() {
@@ -199,10 +201,17 @@ impl Applier<'_> {
             }
             renewals.held();
             let noting = lock(round).noting();
+            let stamp = Stamp::new(self.ledger.time());
             if !crate::mutant!("intent after send") {
                 self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
             }
             drop(noting);
+            if stamp.is_old(self.ledger.time()) {
+                warn!(job = %self.job.name, "noting a request took long; it is noted again before it is sent");
+                self.ledger.drop_refused(self.job.id, &keys_of(writes)).await?;
+                notes.took_long()?;
+                continue;
+            }
             let mut answer = self.outlet.writer.send(slot, &route, &operations, mode).await;
             if crate::mutant!("intent after send") {
                 self.ledger.note_intents(self.job.id, run, &intents, self.outlet.writer.clock_ahead()).await?;
@@ -212,7 +221,7 @@ impl Applier<'_> {
             {
                 answer = Answer::NotDone { cause };
             }
-            let keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
+            let keys = keys_of(writes);
             match answer {
                 Answer::Parts { parts, elapsed } => {
                     crate::fault!("K10: answer understood, nothing settled");
@@ -308,6 +317,10 @@ impl Applier<'_> {
         }
         Ok(())
     }
+}
+
+fn keys_of(writes: &[Write]) -> Vec<&str> {
+    writes.iter().map(|write| write.key.as_str()).collect()
 }
 
 /// What is settled without sending anything tells nothing of a request that is still open. Where nothing that competes
