@@ -71,7 +71,7 @@ impl Applier<'_> {
         let (mut to_read, mut gone) = (Vec::new(), Vec::new());
         for candidate in linked {
             let Some(link) = &candidate.link else { continue };
-            if link.closed || candidate.note.row == RowIs::Gone {
+            if (link.closed && !link.unexplained) || candidate.note.row == RowIs::Gone {
                 gone.push(candidate);
                 continue;
             }
@@ -83,6 +83,8 @@ impl Applier<'_> {
                 // Whether it is still locked, reading tells.
                 action
                     if unknown
+                        // Nobody knows why it was gone: it can be there again.
+                        || link.unexplained
                         || candidate.note.refresh
                         || locked
                         || decided
@@ -111,6 +113,8 @@ impl Applier<'_> {
             match rows.get(&link.bc_id) {
                 Some(row) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => {}
                 Some(row) => prepared.push(self.compare(&candidate, link, row)),
+                // A deletion of ours that was lost may be why.
+                None if lock(round).is_released(&candidate.row.key) => {}
                 None => gone.push(candidate),
             }
         }

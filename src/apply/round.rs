@@ -143,6 +143,9 @@ impl Round {
 
     /// Whether `row` is taken up in this round. Of those with the same error one goes first.
     pub(super) fn takes(&mut self, row: &OutboxRow) -> bool {
+        if self.open.contains(&row.key) {
+            return false;
+        }
         let in_turn = !self.narrowed || self.current.contains(&row.key);
         let shared =
             row.error.as_ref().filter(|_| matches!(row.state, RecordState::Quarantined | RecordState::Waiting));
@@ -187,6 +190,16 @@ impl Round {
             self.again(key, Again::Now);
         }
         moved
+    }
+
+    /// Whether a request that was still open a moment ago may be why the record's row is gone. Then the record is taken up
+    /// again to find that out.
+    pub(super) fn is_released(&mut self, key: &str) -> bool {
+        let released = self.released.contains_key(key);
+        if released {
+            self.again(key, Again::Now);
+        }
+        released
     }
 
     /// What is known of the record.

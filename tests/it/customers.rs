@@ -1,9 +1,9 @@
 //! Customers: what is sent, what is never sent, whose row it is.
 
-use bcsync::simulator::{Deed, Fault, FaultKind, FaultMatch};
+use bcsync::simulator::{Deed, Fault, FaultKind, FaultMatch, Options, Simulator};
 use serde_json::{Value, json};
 
-use crate::bed::{Pass, bed, writes};
+use crate::bed::{Pass, SECRET, bed, bed_with, writes};
 
 /// Makes Business Central refuse every later PATCH of a customer that has one of these properties.
 fn forbid(bed: &crate::bed::TestBed, properties: &[&str]) {
@@ -289,6 +289,30 @@ async fn a_customer_deleted_in_business_central_is_closed_when_it_changes() {
         assert!(bed.rows("customers").is_empty());
         let closed = bed.ledger_value("SELECT reason FROM change WHERE outcome = 'closed'").await;
         assert!(closed.contains("on_missing = \"recreate\""), "{closed}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_customer_that_is_there_again_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { data_file: Some(folder.path().join("rows")), ..Options::default() };
+    bed_with(options.clone(), async |bed| {
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.simulator.save().unwrap();
+        bed.person("customers", &bed.customer("C1"), Deed::Delete);
+        bed.crm("UPDATE account SET email = 'new@c1.example'").await;
+        bed.run().await.exits(0).did("customers", "1 staged, 1 closed");
+
+        let again = Options { client_secret: SECRET.to_owned(), ..options };
+        let gone = std::mem::replace(&mut bed.simulator, Simulator::start(again).await.unwrap());
+        bed.configure(&gone.base_url(), &bed.simulator.base_url());
+        gone.stop().await.unwrap();
+        bed.crm("UPDATE account SET email = 'newer@c1.example'").await;
+        bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        assert_eq!(bed.customer("C1")["email"], "newer@c1.example");
+        assert_eq!(bed.ledger_value("SELECT state FROM links").await, "linked");
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! Records that are no longer in the source: what becomes of their rows, and when nothing is concluded.
 
-use bcsync::simulator::{Deed, Fault, FaultKind};
+use bcsync::simulator::{Deed, Fault, FaultKind, FaultMatch};
 use serde_json::json;
 
 use crate::bed::{TestBed, bed, writes};
@@ -312,6 +312,40 @@ async fn a_delete_without_an_answer_does_not_cost_a_record_that_is_back() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_delete_that_takes_effect_while_its_record_is_taken_up_again_is_ours() {
+    bed(async |bed| {
+        customers(bed, 2, "delete").await;
+        bed.strike(
+            "DELETE",
+            "customers",
+            FaultKind::LateCommit { min_ms: 700, max_ms: 700, answer: None, silent: false },
+        );
+        let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
+        // The row is read, and then not read back.
+        bed.simulator.inject(Fault {
+            every: Some(2),
+            times: Some(20),
+            ..Fault::once(failed, writes("GET", "customers"))
+        });
+        bed.configure("[retry]", "[retry]\nattempts = 1");
+        lose_the_first(bed).await;
+        bed.configure("attempts = 1", "");
+        bed.simulator.clear_faults();
+        bed.accounts([1]).await;
+        // The first read finds the row; the second takes so long that it is gone.
+        let matching = FaultMatch { batch: Some(false), ..writes("GET", "customers") };
+        let slow = Fault { every: Some(2), times: Some(1), ..Fault::once(FaultKind::Latency { ms: 900 }, matching) };
+        bed.simulator.inject(slow);
+        bed.run().await.exits(0);
+        bed.simulator.settled().await;
+        bed.run().await.exits(0);
+        assert_eq!(links(bed).await, ["1|linked", "2|linked"]);
+        assert_eq!(bed.rows("customers").len(), 2);
+    })
+    .await;
 }
 
 #[tokio::test]
