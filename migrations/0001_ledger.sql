@@ -85,7 +85,7 @@ CREATE TABLE outbox (
     code           TEXT,              -- Business Central's error code
     correlation_id TEXT,              -- Business Central's correlation id, for its support
     error          TEXT,              -- code and words without the record's own values: several records can have the same
-    retry_at       TEXT,              -- when it is taken up again by itself; null: pending and waiting ones in every run, others never
+    retry_at       TEXT,              -- when it is taken up again by itself; null: pending and waiting ones in every run, others when a person has acted
     waiting_since  TEXT,              -- since when something that it refers to has been missing
     decision       TEXT CHECK (decision IN ('source', 'bc')),  -- who is right, as a person decided after a conflict
     seen_etag      TEXT,              -- of the row in conflict: a decision for the source holds as long as it stands
@@ -278,6 +278,8 @@ SELECT job.name AS job, outbox.key, outbox.state, outbox.reason, outbox.code, ou
            WHEN outbox.refused THEN 'tried when record, mapping or configuration change'
            WHEN outbox.waiting_since IS NOT NULL AND outbox.error IS NULL
                THEN 'sent as soon as what it waits for is there; looked for in every run'
+           WHEN outbox.retry_at IS NULL
+               THEN 'looked for in every run; sent after `bcsync retry ' || job.name || ' ' || outbox.key || '`'
            ELSE 'tried again in the first run after ' || outbox.retry_at || ', or after `bcsync retry ' || job.name || '`'
        END AS next
 FROM outbox JOIN job USING (job_id)

@@ -18,22 +18,27 @@ use crate::schema::{Kind, is_blank};
 impl Applier<'_> {
     /// What to look for to find the row that `intent` was to make.
     pub(super) fn sought(&self, intent: &Intent) -> Sought {
-        let text = intent.noted.match_value.as_deref().unwrap_or_default();
-        let values = match (self.job.match_on.as_slice(), Value::parse(text)) {
-            ([only], _)
-                if self
-                    .job
-                    .schema
-                    .property(only)
-                    .is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer)) =>
-            {
-                vec![Value::number(text)]
-            }
+        let sent = &intent.noted.snapshot.sent;
+        // By what was sent, whatever `match_on` was then. Only what is sent once is not in there.
+        let values: Option<Vec<_>> =
+            self.job.match_on.iter().map(|name| intent.noted.snapshot.sent(name).cloned()).collect();
+        let values = values.unwrap_or_else(|| self.parse_match_value(intent.noted.match_value.as_deref()));
+        Sought::new(&intent.noted.key, values, self.job.schema.document, sent)
+    }
+
+    /// The values of the match properties in a canonical match value.
+    fn parse_match_value(&self, text: Option<&str>) -> Vec<Value> {
+        let text = text.unwrap_or_default();
+        let is_number = |name: &String| {
+            let schema = self.job.schema.property(name);
+            schema.is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer))
+        };
+        match (self.job.match_on.as_slice(), Value::parse(text)) {
+            ([only], _) if is_number(only) => vec![Value::number(text)],
             ([_], _) => vec![Value::from(text)],
             (_, Ok(Value::List(values))) => values,
             _ => Vec::new(),
-        };
-        Sought::new(&intent.noted.key, values, self.job.schema.document, &intent.noted.snapshot.sent)
+        }
     }
 
     /// Looks once more for the documents that are about to be given up, whoever's they are: a person can have given one
@@ -84,12 +89,11 @@ impl Applier<'_> {
         as_of: Option<DateTime<Utc>>,
     ) -> Resolved {
         match found {
-            Found::One(row) if self.job.key_is_enforced() => match self.maker(intents, &row) {
+            Found::One(row) => match self.maker(intents, &row) {
                 Some(intent) => Resolved::Done(Box::new(self.done(intent, &row, Outcome::Created))),
                 // A person may have made it while our requests were open; then `adopt` decides.
                 None => self.not_made(intents, last, wanted, as_of),
             },
-            Found::One(row) => Resolved::Done(Box::new(self.done(last, &row, Outcome::Created))),
             Found::Posted(invoice) => {
                 let mut settlement = self.done(last, &invoice, Outcome::Closed);
                 if let Some(SettledLink::Current(link)) = settlement.link {
@@ -101,8 +105,11 @@ impl Applier<'_> {
             }
             Found::Several(ids) => Resolved::Unclear(format!(
                 "any of these rows in Business Central can be the one of a request whose answer was lost: {}; link the \
-                 right one with `bcsync links import`, and remove those that should not be there",
-                ids.join(", ")
+                 right one with `bcsync links import`, and remove those that should not be there; if none of them is it, \
+                 `bcsync retry {} {}`",
+                ids.join(", "),
+                self.job.name,
+                last.noted.key
             )),
             Found::Absent(_) => self.not_made(intents, last, wanted, as_of),
         }
@@ -134,7 +141,7 @@ impl Applier<'_> {
     /// which most is in the row, and the earliest when several say the same.
     pub(super) fn maker<'a>(&self, creates: &'a [Intent], row: &Row) -> Option<&'a Intent> {
         let mut made: Option<(usize, &Intent)> = None;
-        for create in creates.iter().filter(|create| self.descends_from(&create.noted.snapshot.sent, row)) {
+        for create in creates.iter().filter(|create| self.descends_from(&create.noted.snapshot, row)) {
             let agreement = self.agreement(&create.noted.snapshot, row);
             if made.is_none_or(|(most, _)| agreement > most) {
                 made = Some((agreement, create));
@@ -143,9 +150,10 @@ impl Applier<'_> {
         made.map(|(_, create)| create)
     }
 
-    /// Whether `row` is rather the one that was made with the properties `sent` than somebody else's: most of what tells
-    /// still holds. The rest a person can have changed since.
-    fn descends_from(&self, sent: &[(String, Value)], row: &Row) -> bool {
+    /// Whether `row` is rather the one that was made as `create` says than somebody else's: most of what tells still holds,
+    /// and of a document one of the lines that came with it is there. The rest a person can have changed since.
+    fn descends_from(&self, create: &Snapshot, row: &Row) -> bool {
+        let Snapshot { sent, lines, .. } = create;
         let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
         let tells = |(name, value): &&(String, Value)| {
             !self.job.match_on.contains(name) && !overwritten(name) && !is_blank(value)
@@ -153,7 +161,10 @@ impl Applier<'_> {
         let telling = sent.iter().filter(tells);
         let (holds, differs): (Vec<_>, Vec<_>) =
             telling.partition(|(name, value)| self.job.same(name, value, row.get(name)));
-        holds.len() >= differs.len()
+        let rows = compare::document_lines(&self.job, row);
+        let has_line =
+            lines.is_empty() || lines.iter().any(|line| compare::find_line(&self.job, line, &rows).is_some());
+        has_line && holds.len() >= differs.len()
     }
 
     /// How much of `snapshot` is in `row`.

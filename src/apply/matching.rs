@@ -93,7 +93,8 @@ impl Applier<'_> {
             None => true,
             Some(customer) => CUSTOMER.iter().any(|name| self.job.same(name, customer, row.get(name))),
         };
-        same_customer && self.job.match_on.iter().zip(&sought.values).all(matches)
+        let all_known = self.job.match_on.len() == sought.values.len();
+        same_customer && all_known && self.job.match_on.iter().zip(&sought.values).all(matches)
     }
 }
 

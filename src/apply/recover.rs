@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
@@ -19,7 +20,7 @@ use super::matching::Found;
 use super::reasons::FOUND;
 use super::round::{Note, Released, Round, RowIs, lock};
 use crate::bc::Row;
-use crate::ledger::{Intent, IntentKind, LinkUpdate, NewIntent, Reason, RunId, SettledLink, Settlement};
+use crate::ledger::{Intent, IntentKind, LinkUpdate, NewIntent, Next, Reason, RunId, SettledLink, Settlement};
 use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
@@ -295,10 +296,12 @@ impl Applier<'_> {
             }
             Resolved::Unclear(reason) => {
                 warn!(job = %self.job.name, record = %key, "several rows match a request whose answer was lost");
+                // Nothing is sent before a person has said which: the request stays noted as open.
+                self.ledger.hold_back(job, key).await?;
                 let state = RecordState::Quarantined;
                 let settlement = Settlement::left(key, noted.fingerprint, state, Reason::new(reason));
-                self.settle(run, round, vec![settlement]).await?;
-                self.ledger.drop_creates(job, key).await?;
+                let next = Next { retry_after: Some(Duration::MAX), ..settlement.next };
+                self.settle(run, round, vec![Settlement { open: true, next, ..settlement }]).await?;
             }
         }
         crate::fault!("K15: one record resolved");

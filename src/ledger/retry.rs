@@ -36,7 +36,8 @@ impl Ledger {
     }
 
     /// Makes the quarantined, waiting and locked records of the job due now; those of `keys` only, when there are any.
-    /// Records that are named are tried one by one, whatever others have the same error.
+    /// Records that are named are tried one by one, whatever others have the same error; that a person names one says
+    /// also that none of the rows is its own that could be what its lost create has made.
     pub async fn retry(&self, job: JobId, keys: &[String]) -> Result<Retried, LedgerError> {
         let named = json_list(keys.iter().map(String::as_str));
         let stuck = "job_id = ?1 AND state IN ('quarantined', 'waiting', 'locked')";
@@ -53,6 +54,15 @@ impl Ledger {
         let refused = format!("SELECT count(*) FROM outbox WHERE {chosen} AND refused");
         let refused: i64 =
             sqlx::query_scalar(AssertSqlSafe(refused)).bind(job.0).bind(&named).fetch_one(&mut *tx).await?;
+        sqlx::query(
+            "DELETE FROM intent WHERE job_id = ?1 AND kind = 'create' AND key IN (SELECT value FROM json_each(?2)) \
+             AND EXISTS (SELECT 1 FROM outbox WHERE outbox.job_id = ?1 AND outbox.key = intent.key \
+                         AND outbox.state = 'quarantined' AND outbox.retry_at IS NULL AND NOT outbox.refused)",
+        )
+        .bind(job.0)
+        .bind(&named)
+        .execute(&mut *tx)
+        .await?;
         let due = format!(
             "UPDATE outbox SET retry_at = ?3, waiting_since = NULL, error = iif(json_array_length(?2) = 0, error, NULL) \
              WHERE {chosen} AND NOT refused"

@@ -467,6 +467,11 @@ impl TestBed {
         self.foreign.extend(self.rows(set).iter().map(id).filter(|id| !before.contains(id)));
     }
 
+    /// From now on the row counts as somebody else's.
+    pub(crate) fn disown(&mut self, row: &Value) {
+        self.foreign.insert(id(row));
+    }
+
     /// Lets a person do something to the row whose number or id is given.
     #[track_caller]
     pub(crate) fn person(&self, set: &str, row: &Value, action: Deed) {

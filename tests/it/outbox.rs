@@ -489,13 +489,7 @@ async fn orders_whose_answers_are_lost_are_there_once() {
 #[tokio::test]
 async fn an_order_that_a_person_gave_to_another_customer_is_not_made_again() {
     bed(async |bed| {
-        bed.accounts([1, 2]).await;
-        bed.orders([1], 2).await;
-        bed.strike("POST", "salesOrders", LATE);
-        bed.run().await.exits(0).did("orders", "1 staged, 1 pending");
-        bed.simulator.settled().await;
-        let (order, other) = (bed.order(1), bed.customer("C2"));
-        bed.edit("salesOrders", &order, &json!({ "customerId": other["id"] }));
+        given_to_another_customer(bed).await;
         bed.let_time_pass(WINDOW + 60);
         bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
         assert!(bed.reason("orders", "1").await.contains("links import"), "{}", bed.reason("orders", "1").await);
@@ -508,6 +502,82 @@ async fn an_order_that_a_person_gave_to_another_customer_is_not_made_again() {
         assert_eq!(bed.rows("salesOrders").len(), 1);
     })
     .await;
+}
+
+/// An order whose lost create comes late, and which a person gives to another customer before that is found out.
+async fn given_to_another_customer(bed: &mut TestBed) {
+    bed.accounts([1, 2]).await;
+    bed.orders([1], 2).await;
+    bed.strike("POST", "salesOrders", LATE);
+    bed.run().await.exits(0).did("orders", "1 staged, 1 pending");
+    bed.simulator.settled().await;
+    let (order, other) = (bed.order(1), bed.customer("C2"));
+    bed.edit("salesOrders", &order, &json!({ "customerId": other["id"] }));
+}
+
+#[tokio::test]
+async fn an_order_of_which_nobody_can_tell_where_it_is_is_not_made_again_by_time_or_by_a_newer_version() {
+    bed(async |bed| {
+        bed.configure("[retry]", "[retry]\nretry_quarantined = \"1ms\"");
+        given_to_another_customer(bed).await;
+        bed.crm("UPDATE sales_order SET email = 'newer@c1.example'").await;
+        bed.let_time_pass(WINDOW + 60);
+        bed.run().await.exits(1).did("orders", "1 staged, 1 quarantined");
+        assert!(bed.reason("orders", "1").await.contains("`bcsync retry orders 1`"));
+        bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
+        bed.output(&["retry", "orders"]).await;
+        bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
+        assert_eq!(bed.rows("salesOrders").len(), 1);
+        let next = bed.ledger_value("SELECT next FROM failed_records").await;
+        assert_eq!(next, "looked for in every run; sent after `bcsync retry orders 1`");
+
+        // A person has looked at it: it is somebody else's.
+        let order = bed.order(1);
+        bed.disown(&order);
+        bed.output(&["retry", "orders", "1"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 created");
+        assert_eq!(bed.rows("salesOrders").len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_that_a_person_entered_while_ours_was_open_is_not_taken_for_it() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 2).await;
+        bed.strike("POST", "salesOrders", DROPPED);
+        bed.run().await.exits(0).did("orders", "1 staged, 1 pending");
+        let by_a_person = json!([{
+            "externalDocumentNumber": "WEB-1", "customerNumber": "C1", "orderDate": "2001-01-01",
+            "requestedDeliveryDate": "2001-02-01", "email": "person@c1.example"
+        }]);
+        bed.load("salesOrders", &by_a_person);
+        bed.run().await.exits(0).did("orders", "1 queued, 1 pending");
+        bed.let_time_pass(WINDOW + 60);
+        bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
+        assert!(
+            bed.reason("orders", "1").await.contains("`adopt` is \"never\""),
+            "{}",
+            bed.reason("orders", "1").await
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_only_a_gateway_gives_leaves_a_write_open() {
+    for status in [520, 524, 599] {
+        bed(async |bed| {
+            bed.accounts([1]).await;
+            bed.orders([1], 2).await;
+            let answered = FaultKind::Status { status, retry_after: None, committed: true };
+            bed.strike("POST", "salesOrders", answered);
+            bed.run().await.exits(0).did("orders", "1 staged, 1 created");
+            assert_eq!(bed.rows("salesOrders").len(), 1);
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
