@@ -64,7 +64,9 @@ pub(super) type Failure = String;
 
 /// Counts, with those of the fault rules.
 pub(super) fn stats(state: &State) -> Stats {
-    Stats { faults: state.faults().struck(), most_running: state.gate.most_running(), ..state.stats().clone() }
+    let struck = state.faults().struck().clone();
+    let most_running = state.gate.most_running();
+    Stats { faults: struck.values().sum(), struck, most_running, ..state.stats().clone() }
 }
 
 /// Sets all counts to zero.
