@@ -180,8 +180,9 @@ pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClas
     if status == 429 || code == "Application_TooManyRequests" {
         return ErrorClass::Throttled;
     }
-    // Also what only gateways say: they speak of what they saw of the request, not of what BC did with it.
-    if write && (status == 408 || ((500..=599).contains(&status) && status != 501)) {
+    // Of all these 501 alone says that nothing was even tried. What only gateways say tells what they saw of the request, not
+    // what BC did with it.
+    if write && (status == 408 || (500..=599).contains(&status) && status != 501) {
         return ErrorClass::Open;
     }
     // Before the codes, since it comes under several of them; its transaction was rolled back.
@@ -317,8 +318,13 @@ mod tests {
             ),
             (Unverified, "Internal_CompanyNotFound", 404, "", Denied, Denied, Denied),
             (Unverified, "Internal_CompanyNotFound", 400, "", Denied, Denied, Denied),
+            (Unverified, "Internal_RecordNotFound", 400, "", Gone, MissingRelation, Gone),
+            (Unverified, "Internal_TenantUnavailable", 500, "", Transient, Open, Open),
+            (Unverified, "Internal_TenantUnavailable", 502, "", Transient, Open, Open),
             (Unverified, "Internal_TenantUnavailable", 503, "", Transient, Open, Open),
             (Unverified, "Internal_MetadataSyncError", 400, "", Transient, Open, Open),
+            (Unverified, "Internal_MetadataSyncError", 500, "", Transient, Open, Open),
+            (Unverified, "Internal_MetadataSyncError", 503, "", Transient, Open, Open),
             (Seen, "Internal_ServerError", 400, "You do not have the following permissions", Denied, Denied, Denied),
             (
                 Seen,
@@ -357,7 +363,17 @@ mod tests {
                 Transient,
             ),
             (Seen, "Internal_ServerError", 500, "SQL connection", Transient, Open, Open),
+            (Unverified, "Internal_ServerError", 500, "was deadlocked with another user", Transient, Open, Open),
+            (Unverified, "Internal_ServerError", 503, "was deadlocked with another user", Transient, Open, Open),
+            (Unverified, "Internal_ServerError", 500, "was locked by another user", Transient, Open, Open),
+            (Unverified, "Internal_ServerError", 503, "was locked by another user", Transient, Open, Open),
+            (Unverified, "Internal_ServerError", 500, "the following permissions", Denied, Open, Open),
+            (Unverified, "Internal_ServerError", 503, "the following permissions", Denied, Open, Open),
             (Doc, "Internal_ServerError", 400, "something", Undiagnosed, Undiagnosed, Undiagnosed),
+            (Unverified, "Internal_ServerError", 403, "something", Denied, Denied, Denied),
+            (Unverified, "Internal_ServerError", 404, "something", Denied, Denied, Gone),
+            (Unverified, "Internal_ServerError", 409, "something", Undiagnosed, Undiagnosed, Undiagnosed),
+            (Unverified, "Internal_ServerError", 500, "something", Transient, Open, Open),
             (
                 Seen,
                 "Application_DialogException",
@@ -368,6 +384,7 @@ mod tests {
                 Rejected,
             ),
             (Seen, "Application_DialogException", 400, "was deadlocked", Transient, Transient, Transient),
+            (Unverified, "Application_DialogException", 400, "locked by another user", Transient, Transient, Transient),
             (
                 Doc,
                 "Application_FieldValidationException",
@@ -392,12 +409,16 @@ mod tests {
             (Doc, "Application_FilterErrorException", 400, "", Rejected, Rejected, Rejected),
             (Doc, "Application_CallbackNotAllowed", 400, "", Rejected, Rejected, Rejected),
             (Doc, "Application_TooManyRequests", 429, "", Throttled, Throttled, Throttled),
+            (Unverified, "Application_TooManyRequests", 400, "", Throttled, Throttled, Throttled),
+            (Unverified, "Application_TooManyRequests", 503, "", Throttled, Throttled, Throttled),
             (Seen, "Application_ServiceUnavailable", 503, "", Transient, Open, Open),
             (Doc, "Authentication_InvalidCredentials", 401, "", Denied, Denied, Denied),
             (Doc, "Authentication_TokenExpired", 401, "", Denied, Denied, Denied),
             (Doc, "Authentication_MissingOrMalformedToken", 401, "", Denied, Denied, Denied),
             (Doc, "Authorization_InsufficientPermissions", 403, "", Denied, Denied, Denied),
             (Doc, "Unknown", 400, "'x' is not an option.", Rejected, Rejected, Rejected),
+            (Unverified, "Unknown", 404, "", Denied, Denied, Gone),
+            (Unverified, "Unknown", 409, "", Rejected, Rejected, Rejected),
             (Seen, "Unknown", 500, "too many parts", Transient, Open, Open),
         ];
         for (source, code, status, text, read, create, change) in table {
@@ -429,6 +450,10 @@ mod tests {
             (502, Transient, Open, Open),
             (503, Throttled, Open, Open),
             (504, TooBig, Open, Open),
+            // Of gateways and networks in between.
+            (520, Transient, Open, Open),
+            (524, Transient, Open, Open),
+            (599, Transient, Open, Open),
         ];
         for (status, read, create, change) in table {
             for (sent, class) in [(Read, read), (Create, create), (Change, change)] {
@@ -447,5 +472,15 @@ mod tests {
         let gateway = BcError::read(Read, 502, b"<html>Bad gateway</html>");
         assert_eq!((gateway.code.as_str(), gateway.class), ("", Transient));
         assert_eq!(gateway.to_string(), "Business Central answered with status 502");
+    }
+
+    #[test]
+    fn a_body_that_is_not_in_the_form_of_bc_is_read_by_its_status() {
+        for body in [&b""[..], br#"{"Message":"No HTTP resource was found."}"#, b"[]", br#"{"error":"denied"}"#] {
+            let error = BcError::read(Change, 404, body);
+            assert_eq!((error.code.as_str(), error.message.as_str(), error.class), ("", "", Gone));
+            assert_eq!(BcError::read(Create, 404, body).class, Denied);
+            assert_eq!(BcError::read(Create, 500, body).class, Open);
+        }
     }
 }

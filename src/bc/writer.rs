@@ -111,18 +111,59 @@ impl Writer {
             return Answer::NotDone { cause: "the token was refused; another one is fetched".to_owned() };
         }
         let error = BcError::read(Sent::Create, response.status.as_u16(), &response.body);
-        match error.class {
-            ErrorClass::Open if response.status == 503 && crate::mutant!("503 to a write means not done") => {
-                Answer::Throttled { cause: error.to_string() }
-            }
-            ErrorClass::Open | ErrorClass::Undiagnosed => Answer::Open { cause: error.to_string() },
-            ErrorClass::Throttled => Answer::Throttled { cause: error.to_string() },
-            ErrorClass::Transient => Answer::NotDone { cause: error.to_string() },
-            ErrorClass::TooBig => Answer::TooBig,
-            _ => {
-                let fix = advice(&error, &self.connection).await;
-                Answer::Denied(Failure::Denied { what: "writing a batch".to_owned(), error: Box::new(error), fix })
-            }
+        if let Some(answer) = of_the_whole(&error) {
+            return answer;
+        }
+        let fix = advice(&error, &self.connection).await;
+        Answer::Denied(Failure::Denied { what: "writing a batch".to_owned(), error: Box::new(error), fix })
+    }
+}
+
+/// What an error means that was answered to an envelope as a whole; `None`: BC refuses, and somebody has to see to it.
+fn of_the_whole(error: &BcError) -> Option<Answer> {
+    let cause = error.to_string();
+    match error.class {
+        ErrorClass::Open if error.status == 503 && crate::mutant!("503 to a write means not done") => {
+            Some(Answer::Throttled { cause })
+        }
+        ErrorClass::Open | ErrorClass::Undiagnosed => Some(Answer::Open { cause }),
+        ErrorClass::Throttled => Some(Answer::Throttled { cause }),
+        ErrorClass::Transient => Some(Answer::NotDone { cause }),
+        ErrorClass::TooBig => Some(Answer::TooBig),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_envelope_that_was_surely_not_done_is_sent_again() {
+        let deadlock = br#"{"error":{"code":"Internal_ServerError","message":"Your activity was deadlocked."}}"#;
+        let too_many = br#"{"error":{"code":"Application_TooManyRequests","message":""}}"#;
+        let rejected = br#"{"error":{"code":"BadRequest","message":""}}"#;
+        let page = b"<html>Bad gateway</html>";
+        let open = [500, 502, 503, 504, 408, 520, 524, 599, 400, 409].map(|status| (status, &page[..], "open"));
+        let denied = [401, 403, 404, 405, 412, 415, 501].map(|status| (status, &page[..], "denied"));
+        let others = [
+            (429, &page[..], "throttled"),
+            (503, too_many, "throttled"),
+            (413, page, "too big"),
+            (409, deadlock, "not done"),
+            (500, deadlock, "open"),
+            (400, rejected, "denied"),
+        ];
+        for (status, body, wanted) in open.into_iter().chain(denied).chain(others) {
+            let told = match of_the_whole(&BcError::read(Sent::Create, status, body)) {
+                Some(Answer::Open { .. }) => "open",
+                Some(Answer::Throttled { .. }) => "throttled",
+                Some(Answer::NotDone { .. }) => "not done",
+                Some(Answer::TooBig) => "too big",
+                None => "denied",
+                Some(answer) => panic!("{status}: {answer:?}"),
+            };
+            assert_eq!(told, wanted, "{status} {}", String::from_utf8_lossy(body));
         }
     }
 }

@@ -64,7 +64,9 @@ pub(super) type Failure = String;
 
 /// Counts, with those of the fault rules.
 pub(super) fn stats(state: &State) -> Stats {
-    Stats { faults: state.faults().struck(), most_running: state.gate.most_running(), ..state.stats().clone() }
+    let struck = state.faults().struck().clone();
+    let most_running = state.gate.most_running();
+    Stats { faults: struck.values().sum(), struck, most_running, ..state.stats().clone() }
 }
 
 /// Sets all counts to zero.
@@ -145,14 +147,17 @@ pub(super) fn total(state: &State, company: Option<&str>, set: &str, property: &
     })
 }
 
-/// Lets a person do something to a row.
-pub(super) fn person(state: &State, person: &Person) -> Result<(), Failure> {
+/// Lets a person do something to a row, and gives it as it was before, as JSON.
+pub(super) fn person(state: &State, person: &Person) -> Result<String, Failure> {
     let now = state.now();
     with_company(state, person.company.as_deref(), |company| {
         known(&person.set)?;
         company.now = now;
         let record = find(company, &person.set, &person.row)?;
-        company.atomically(|company| act(company, person, record)).map_err(|error| error.message)
+        let mut before = String::new();
+        query::push_entity(company, &record, &Projection::default(), None, &mut before);
+        company.atomically(|company| act(company, person, record)).map_err(|error| error.message)?;
+        Ok(before)
     })
 }
 

@@ -170,7 +170,7 @@ async fn show_total(Shared(state): Shared<Arc<State>>, Path(set): Path<String>, 
 
 async fn do_deed(Shared(state): Shared<Arc<State>>, Json(request): Json<Tree>) -> Answer {
     let request: Person = serde_json::from_value(request).map_err(|error| refuse(error.to_string()))?;
-    control::person(&state, &request).map(|()| Json(json!({ "done": true }))).map_err(refuse)
+    control::person(&state, &request).map(|_| Json(json!({ "done": true }))).map_err(refuse)
 }
 
 async fn wait_until_settled(Shared(state): Shared<Arc<State>>) {

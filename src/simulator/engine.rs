@@ -89,7 +89,9 @@ fn perform(state: &State, store: &mut Store, around: &Surroundings, call: &Call,
         Some(kind) => Reply::from(refusal(&kind, &subject.set)),
     };
     let is_action = call.path.to_lowercase().contains("microsoft.nav.");
-    state.stats().count(&subject.set, call.method, is_action, reply.failed());
+    let mut counts = state.stats();
+    counts.count(&subject.set, call.method, is_action, reply.failed());
+    counts.stale += u64::from(reply.failed() && reply.body.contains("\"Request_EntityChanged\""));
     reply
 }
 

@@ -3,7 +3,10 @@
 //! This file decides which fault strikes; the server and the engine carry it out. Decisions come from a seeded generator,
 //! so a run with the same seed and the same requests meets the same faults.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::json::Object;
 
@@ -138,6 +141,16 @@ impl FaultKind {
     fn strikes_operations(&self) -> bool {
         matches!(self, Self::Refuse { .. } | Self::Deadlock | Self::Lock | Self::PersonEdit { .. })
     }
+
+    /// Its name in JSON; of an answer of the gateway the status.
+    fn name(&self) -> String {
+        match (self, serde_json::to_value(self)) {
+            (Self::Status { status, .. }, _) => status.to_string(),
+            (_, Ok(Value::String(name))) => name,
+            (_, Ok(Value::Object(kind))) => kind.into_iter().map(|(name, _)| name).collect(),
+            _ => String::new(),
+        }
+    }
 }
 
 /// What a rule is matched against.
@@ -177,7 +190,7 @@ fn has_value(body: &str, property: &str, value: Option<&str>) -> bool {
 pub(super) struct Faults {
     rules: Vec<Rule>,
     generator: Generator,
-    struck: u64,
+    struck: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -190,7 +203,7 @@ struct Rule {
 impl Faults {
     /// No rules; decisions follow from `seed`.
     pub(super) fn new(seed: u64) -> Self {
-        Self { rules: Vec::new(), generator: Generator(seed), struck: 0 }
+        Self { rules: Vec::new(), generator: Generator(seed), struck: BTreeMap::new() }
     }
 
     /// Puts a rule into force, behind the others.
@@ -219,9 +232,9 @@ impl Faults {
         self.rules.iter().any(|rule| rule.left != Some(0))
     }
 
-    /// How many faults have struck.
-    pub(super) fn struck(&self) -> u64 {
-        self.struck
+    /// How many faults have struck, by kind.
+    pub(super) fn struck(&self) -> &BTreeMap<String, u64> {
+        &self.struck
     }
 
     /// The fault that strikes a request with these operations.
@@ -252,7 +265,7 @@ impl Faults {
             let in_turn = fault.every.is_none_or(|every| rule.matched.is_multiple_of(every.max(1)));
             if in_turn && fault.probability.is_none_or(|probability| self.generator.chance(probability)) {
                 rule.left = rule.left.map(|left| left - 1);
-                self.struck += 1;
+                *self.struck.entry(fault.kind.name()).or_default() += 1;
                 return Some(fault.kind.clone());
             }
         }
@@ -302,6 +315,18 @@ mod tests {
         assert_eq!(faults.for_operation(&post(r#"{"number":"C1"}"#)), Some(FaultKind::Deadlock));
         assert_eq!(faults.for_operation(&post(r#"{"number":"C1"}"#)), None);
         assert!(faults.list().is_empty());
+        faults.add(Fault::once(
+            FaultKind::Status { status: 503, retry_after: None, committed: true },
+            FaultMatch::default(),
+        ));
+        faults.add(Fault::once(FaultKind::CutBody, FaultMatch::default()));
+        let late = FaultKind::LateCommit { min_ms: 1, max_ms: 2, answer: Some(504), silent: false };
+        faults.add(Fault::once(late, FaultMatch::default()));
+        for _ in 0..4 {
+            faults.for_request(&[post("{}")]);
+        }
+        let struck: Vec<_> = faults.struck().iter().map(|(name, times)| format!("{name} {times}")).collect();
+        assert_eq!(struck, ["503 1", "cut_body 1", "deadlock 1", "late_commit 1"]);
     }
 
     #[test]

@@ -260,11 +260,12 @@ impl Simulator {
         control::total(&self.state, None, set, property)
     }
 
-    /// Lets a person do something to a row.
+    /// Lets a person do something to a row, and gives it as it was before.
     ///
     /// # Errors
     /// When there is no such row, or BC would refuse.
-    pub fn person(&self, person: &Person) -> Result<(), String> {
-        control::person(&self.state, person)
+    pub fn person(&self, person: &Person) -> Result<serde_json::Value, String> {
+        let before = control::person(&self.state, person)?;
+        serde_json::from_str(&before).map_err(|error| error.to_string())
     }
 }

@@ -254,15 +254,6 @@ fn cost(settings: &Settings, incoming: &Incoming) -> usize {
     }
 }
 
-/// How many rows a request is to create.
-fn creates(incoming: &Incoming) -> u64 {
-    if !incoming.is_batch() {
-        return u64::from(incoming.method == "POST");
-    }
-    let Ok(envelope) = Envelope::parse(&incoming.body) else { return 0 };
-    envelope.requests.iter().filter(|operation| operation.method == "POST").count() as u64
-}
-
 /// Waits for its turn, takes its time, and does what the request says or the fault wants.
 async fn work(state: Arc<State>, incoming: Incoming, open: OpenWork) -> Outcome {
     let settings = state.settings();
@@ -283,10 +274,9 @@ async fn work(state: Arc<State>, incoming: Incoming, open: OpenWork) -> Outcome 
     }
     if let Some(FaultKind::LateCommit { min_ms, max_ms, answer, silent }) = fault {
         let delay = state.faults().between(min_ms, max_ms);
-        state.stats().late_creates += creates(&incoming);
         tokio::spawn(async move {
             sleep(Duration::from_millis(delay)).await;
-            execute(&state, &incoming, usize::MAX).await;
+            execute_late(&state, &incoming).await;
             drop(open);
         });
         return match answer {
@@ -350,17 +340,36 @@ async fn execute(state: &State, incoming: &Incoming, limit: usize) -> Answer {
     engine::run_alone(state, &incoming.call()).into()
 }
 
-/// Executes an envelope and leaves the last `missing` entries out of the answer.
-async fn execute_batch(state: &State, incoming: &Incoming, limit: usize, missing: usize) -> Answer {
+/// Executes the request for nobody who would hear of it, and counts the rows that it creates all the same.
+async fn execute_late(state: &State, incoming: &Incoming) {
+    let replies: Vec<Reply> = if incoming.is_batch() {
+        let answers = run_batch(state, incoming, usize::MAX).await.unwrap_or_default();
+        answers.into_iter().map(|(_, reply)| reply).collect()
+    } else {
+        vec![engine::run_alone(state, &incoming.call())]
+    };
+    let undone = incoming.mode() == Mode::Snapshot && replies.iter().any(Reply::failed);
+    if !undone {
+        state.stats().late_creates += replies.iter().filter(|reply| reply.status == 201).count() as u64;
+    }
+}
+
+/// The answers to the operations of an envelope, of which at most `limit` are executed.
+async fn run_batch(state: &State, incoming: &Incoming, limit: usize) -> Result<Answers, ApiError> {
     state.stats().batches += 1;
     if !incoming.header("content-type").is_some_and(|media| media.starts_with("application/json")) {
-        return ApiError::new(415, "BadRequest", "The batch content type is not supported.").into();
+        return Err(ApiError::new(415, "BadRequest", "The batch content type is not supported."));
     }
-    let envelope = match Envelope::parse(&incoming.body) {
-        Ok(envelope) => envelope,
+    let envelope = Envelope::parse(&incoming.body)?;
+    Ok(engine::run_envelope(state, &envelope, incoming.mode(), limit).await)
+}
+
+/// Executes an envelope and leaves the last `missing` entries out of the answer.
+async fn execute_batch(state: &State, incoming: &Incoming, limit: usize, missing: usize) -> Answer {
+    let mut answers = match run_batch(state, incoming, limit).await {
+        Ok(answers) => answers,
         Err(error) => return error.into(),
     };
-    let mut answers: Answers = engine::run_envelope(state, &envelope, incoming.mode(), limit).await;
     answers.truncate(answers.len().saturating_sub(missing));
     if incoming.header("accept").is_some_and(|accept| accept.contains("application/json")) {
         return Reply::json(200, batch::write_json(&answers)).into();

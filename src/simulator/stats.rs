@@ -23,8 +23,12 @@ pub struct Stats {
     pub metadata: u64,
     /// Faults that have struck.
     pub faults: u64,
-    /// Rows to be created by requests that take effect late.
+    /// The same by kind; answers of the gateway by their status.
+    pub struck: BTreeMap<String, u64>,
+    /// Rows that were created late, by requests whose client had been told otherwise.
     pub late_creates: u64,
+    /// Operations that were refused because somebody else had changed the row.
+    pub stale: u64,
     /// Operations, alone or in envelopes, by set.
     pub sets: BTreeMap<String, Operations>,
     /// Most requests that ran at the same time.

@@ -95,8 +95,8 @@ pub(crate) async fn judge(world: &World) -> Verdict {
     compare_orders(world, &held, &disputed, &mut verdict).await;
     for (place, entered) in &world.entered {
         let now = held.at(place);
-        if now.as_ref() != Some(entered) {
-            verdict.overwritten.push(format!("{place:?}: a person entered {entered}, now it is {now:?}"));
+        if now.as_ref() != Some(&entered.value) {
+            verdict.overwritten.push(format!("{place:?}: a person entered {}, now it is {now:?}", entered.value));
         }
     }
     verdict
@@ -164,8 +164,33 @@ fn find_duplicates(world: &World, held: &Held, verdict: &mut Verdict) {
     }
 }
 
-/// The records that are in conflict, as they may be when a person changed them. Anything else in the outbox is not right.
+/// The records of which the source wants something else where a person entered something.
+async fn contested(world: &World) -> BTreeSet<String> {
+    let mut wanted = BTreeMap::new();
+    for row in world.rows_of_source("SELECT no, email FROM account").await {
+        let (number, email) = row.split_once('|').unwrap();
+        wanted.insert(Place::Customer(number.to_owned(), "email"), email.to_owned());
+    }
+    for row in world.rows_of_source("SELECT no, email FROM sales_order").await {
+        let (number, email) = row.split_once('|').unwrap();
+        wanted.insert(Place::Order(number.to_owned(), "email"), email.to_owned());
+    }
+    let lines = "SELECT no, text, qty FROM order_line JOIN sales_order ON id = order_id";
+    for row in world.rows_of_source(lines).await {
+        let [number, text, quantity] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        wanted.insert(Place::Quantity(number.to_owned(), text.to_owned()), quantity.to_owned());
+    }
+    let contested = world
+        .entered
+        .iter()
+        .filter(|(place, entered)| wanted.get(place).is_some_and(|wanted| entered.is_contested(wanted)));
+    contested.map(|(place, _)| place.number().to_owned()).collect()
+}
+
+/// The records that are in conflict, as they must be where source and person differ: until somebody decides, nothing of
+/// them is sent. Anything else in the outbox is not right.
 async fn disputed(world: &World, verdict: &mut Verdict) -> BTreeSet<String> {
+    let contested = contested(world).await;
     let mut disputed = BTreeSet::new();
     let left = world
         .ledger(
@@ -174,17 +199,19 @@ async fn disputed(world: &World, verdict: &mut Verdict) -> BTreeSet<String> {
         .await;
     for row in left {
         let (number, state) = row.split_once('|').unwrap();
-        let changed_by_person = world.entered.keys().any(|place| match place {
-            Place::Customer(customer, property) => customer == number && *property != "phoneNumber",
-            Place::Order(order, _) | Place::Quantity(order, _) => order == number,
-        });
-        if state.starts_with("conflict|") && changed_by_person {
+        if state.starts_with("conflict|") && contested.contains(number) {
             disputed.insert(number.to_owned());
         } else {
             verdict.unresolved.push(format!("{number} is left: {state}"));
         }
     }
     disputed
+}
+
+/// What is to stand where the source wants `wanted`, in a record that is in no conflict.
+fn right_at(world: &World, place: &Place, wanted: &str) -> String {
+    let protected = world.entered.get(place).filter(|entered| !entered.is_contested(wanted));
+    protected.map_or(wanted, |entered| &entered.value).to_owned()
 }
 
 async fn compare_customers(world: &World, held: &Held, disputed: &BTreeSet<String>, verdict: &mut Verdict) {
@@ -198,8 +225,8 @@ async fn compare_customers(world: &World, held: &Held, disputed: &BTreeSet<Strin
         if disputed.contains(number) {
             continue;
         }
-        let entered = world.entered.get(&Place::Customer(number.to_owned(), "email")).map_or(email, String::as_str);
-        let wanted = format!("{name}|{entered}|{credit}");
+        let email = right_at(world, &Place::Customer(number.to_owned(), "email"), email);
+        let wanted = format!("{name}|{email}|{credit}");
         let held = customers.get(number);
         if held != Some(&wanted) {
             verdict.lost.push(format!("customer {number} is to be {wanted}, and is {held:?}"));
@@ -230,7 +257,7 @@ async fn compare_orders(world: &World, held: &Held, disputed: &BTreeSet<String>,
     {
         let [number, text, quantity, price] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
         let place = Place::Quantity(number.to_owned(), text.to_owned());
-        let quantity = world.entered.get(&place).map_or(quantity, String::as_str);
+        let quantity = right_at(world, &place, quantity);
         wanted_lines.entry(number.to_owned()).or_default().push(format!("{text} {quantity} {price}"));
     }
     for row in world.rows_of_source("SELECT no, 'C' || account_id, email FROM sales_order").await {
@@ -239,7 +266,7 @@ async fn compare_orders(world: &World, held: &Held, disputed: &BTreeSet<String>,
         if disputed.contains(number) || held == Some("posted") {
             continue;
         }
-        let email = world.entered.get(&Place::Order(number.to_owned(), "email")).map_or(email, String::as_str);
+        let email = right_at(world, &Place::Order(number.to_owned(), "email"), email);
         let mut lines = wanted_lines.remove(number).unwrap_or_default();
         lines.sort();
         let wanted = format!("{customer}|{email}|{}", lines.join(","));
@@ -251,4 +278,51 @@ async fn compare_orders(world: &World, held: &Held, disputed: &BTreeSet<String>,
 
 fn text(row: &Value, property: &str) -> String {
     row[property].as_str().unwrap_or_default().to_owned()
+}
+
+/// A world after a pass, with one record of each kind.
+async fn synced_world() -> World {
+    let world = World::new(1, 1).await;
+    world.pass().await;
+    world
+}
+
+/// Lets a person and the source change the same.
+async fn both_change_it(world: &mut World) {
+    world.enter(Place::Customer("C1".to_owned(), "email"), "person@c1.example".to_owned());
+    world.source("UPDATE account SET email = 'new@c1.example', version = @VERSION").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_intent_is_unresolved() {
+    let world = synced_world().await;
+    let planted = "INSERT INTO intent (job_id, key, kind, fingerprint, draft, snapshot, run_id, sent_at, checksum) \
+                   SELECT job_id, '1', 'create', x'', x'', '{}', run_id, started_at, x'' FROM run LIMIT 1";
+    world.change_ledger(planted).await;
+    let mut verdict = Verdict::default();
+    look_into_ledger(&world, &mut verdict).await;
+    assert_eq!(verdict.found(), ["unresolved"], "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_source_changed_since_a_person_did_is_lost_unless_it_is_in_conflict() {
+    let mut world = synced_world().await;
+    both_change_it(&mut world).await;
+    let mut verdict = Verdict::default();
+    let disputed = disputed(&world, &mut verdict).await;
+    compare_customers(&world, &world.held(), &disputed, &mut verdict).await;
+    assert_eq!(verdict.found(), ["lost"], "{verdict}");
+    world.pass().await;
+    assert!(judge(&world).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_with_what_the_program_sent_is_unresolved() {
+    let mut world = synced_world().await;
+    both_change_it(&mut world).await;
+    world.pass().await;
+    for entered in world.entered.values_mut() {
+        entered.over = "new@c1.example".to_owned();
+    }
+    assert_eq!(judge(&world).await.found(), ["unresolved"]);
 }

@@ -22,28 +22,64 @@ pub(crate) enum Place {
     Quantity(String, String),
 }
 
+/// What a person entered at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entered {
+    pub(crate) value: String,
+    /// What stood there before any person entered something, as the program knows it.
+    pub(crate) over: String,
+}
+
+impl Entered {
+    /// Whether the source wants something else since: then it is for people to say who is right.
+    pub(crate) fn is_contested(&self, wanted: &str) -> bool {
+        wanted != self.over && wanted != self.value
+    }
+}
+
+/// How often both sides were edited.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Edits {
+    pub(crate) in_source: u64,
+    pub(crate) by_people: u64,
+    /// Of those by people: where the source was edited last.
+    pub(crate) on_both_sides: u64,
+}
+
 /// A row by the number of the customer or order, and the description of the line, if it is one.
 pub(crate) type RowName = (String, String);
 
 impl World {
-    /// Something that a person does in Business Central to a row that is there.
+    /// Something that a person does in Business Central to a row that is there, every other time to what the source
+    /// has changed last.
     pub(crate) fn edit_target(&mut self, dice: &mut Dice) {
         let value = dice.roll(1_000_000);
         let (account, order) = (dice.one_of(self.accounts), dice.one_of(self.orders));
         let order = format!("WEB-{order}");
-        let (place, value) = match dice.roll(5) {
+        let anywhere = match dice.roll(5) {
             // Nobody else's business.
-            0 | 1 => (Place::Customer(format!("C{account}"), "phoneNumber"), format!("555 {value}")),
-            2 => (Place::Customer(format!("C{account}"), "email"), format!("{value}@person.example")),
-            3 => (Place::Order(order, "email"), format!("{value}@person.example")),
-            _ => (Place::Quantity(order, "Line 1".to_owned()), (10 + value).to_string()),
+            0 | 1 => Place::Customer(format!("C{account}"), "phoneNumber"),
+            2 => Place::Customer(format!("C{account}"), "email"),
+            3 => Place::Order(order, "email"),
+            _ => Place::Quantity(order, "Line 1".to_owned()),
         };
-        self.enter(place, value);
+        let contested = if dice.roll(2) == 0 { self.edited_last.take() } else { None };
+        let on_both_sides = contested.is_some();
+        let place = contested.unwrap_or(anywhere);
+        let value = match place.property() {
+            "phoneNumber" => format!("555 {value}"),
+            "email" => format!("{value}@person.example"),
+            _ => (10 + value).to_string(),
+        };
+        if self.enter(place, value) {
+            self.edits.by_people += 1;
+            self.edits.on_both_sides += u64::from(on_both_sides);
+        }
     }
 
-    /// Lets a person enter a value; nothing happens when the row is not there.
-    pub(crate) fn enter(&mut self, place: Place, value: String) {
-        let Some(row) = self.id_of(&place) else { return };
+    /// Lets a person enter a value; `false` when the row is not there.
+    pub(crate) fn enter(&mut self, place: Place, value: String) -> bool {
+        let Some(row) = self.id_of(&place) else { return false };
         let (set, json) = match &place {
             Place::Customer(..) => ("customers", json!(value)),
             Place::Order(..) => ("salesOrders", json!(value)),
@@ -51,8 +87,10 @@ impl World {
         };
         let changes = json!({ place.property(): json }).as_object().unwrap().clone();
         let person = Person { company: None, set: set.to_owned(), row, action: Deed::Edit, changes };
-        self.simulator.person(&person).unwrap();
-        self.entered.insert(place, value);
+        let stood = told(&self.simulator.person(&person).unwrap()[place.property()]);
+        let over = self.entered.get(&place).filter(|last| last.value == stood).map(|last| last.over.clone());
+        self.entered.insert(place, Entered { value, over: over.unwrap_or(stood) });
+        true
     }
 
     /// The id of the row that a place is in. Those that were seen once are remembered: reading all rows takes longer than
@@ -113,9 +151,13 @@ impl Held {
 
     /// What stands at a place.
     pub(crate) fn at(&self, place: &Place) -> Option<String> {
-        let value = &self.row(place)?[place.property()];
-        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        Some(told(&self.row(place)?[place.property()]))
     }
+}
+
+/// A value as text.
+fn told(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 impl Place {
@@ -130,6 +172,13 @@ impl Place {
         match self {
             Self::Customer(_, property) | Self::Order(_, property) => property,
             Self::Quantity(..) => "quantity",
+        }
+    }
+
+    /// The number of the customer or order.
+    pub(crate) fn number(&self) -> &str {
+        match self {
+            Self::Customer(number, _) | Self::Order(number, _) | Self::Quantity(number, _) => number,
         }
     }
 

@@ -3,10 +3,12 @@
 //! The ledger lies on a file system of its own in a file. The process is stopped at a random instant, mostly after
 //! something has reached Business Central, the file copied,
 //! and the copy put in its place: it holds exactly what had been handed to the disk. Every request that has reached
-//! Business Central until then must be in it, as an intent or as a link; and the next process must be able to go on.
+//! Business Central until then must be in it, as an intent or as a link; and the next process must be able to go on. One
+//! half of the cuts comes while rows are made, the other while rows and lines are changed.
 //!
 //! Needs root, loop devices and `mkfs.ext4`; where these are missing it says that it was not run, and fails in CI.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -106,17 +108,21 @@ fn stop(process: u32) {
     }
 }
 
-/// The customers and orders in Business Central of which the ledger on the disk knows nothing. A copy of it is looked
-/// into, so that the next process finds exactly what the cut left.
-async fn unknown(world: &World, disk: &Disk) -> Vec<String> {
+/// Rows of a query on a copy of the ledger on the disk, so that the next process finds exactly what the cut left.
+async fn on_disk(disk: &Disk, sql: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(&disk.mounted_at).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_file() {
             fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
         }
     }
-    let known = rows_of(
-        SqliteConnectOptions::new().filename(folder.path().join("ledger.db")),
+    rows_of(SqliteConnectOptions::new().filename(folder.path().join("ledger.db")), sql).await
+}
+
+/// The customers and orders in Business Central of which the ledger on the disk knows nothing.
+async fn unknown(world: &World, disk: &Disk) -> Vec<String> {
+    let known = on_disk(
+        disk,
         "SELECT number FROM links WHERE entity = 'customers'
              UNION SELECT match_value FROM intent
              UNION SELECT json_extract(link_detail.snapshot, '$.sent.externalDocumentNumber') FROM link_detail",
@@ -129,11 +135,37 @@ async fn unknown(world: &World, disk: &Disk) -> Vec<String> {
     names.into_iter().flatten().filter(|name| !known.contains(name)).collect()
 }
 
-/// When the power is cut: so long after the start of the process, or after the first row is there.
+/// The etags of customers, orders and lines by their ids, each with the id of the customer or order that it is of.
+fn etags(world: &World) -> BTreeMap<String, (String, String)> {
+    let mut etags = BTreeMap::new();
+    for (set, of) in [("customers", "id"), ("salesOrders", "id"), ("salesOrderLines", "documentId")] {
+        for row in world.rows(set) {
+            let text = |property: &str| row[property].as_str().unwrap().to_owned();
+            etags.insert(text("id"), (text("@odata.etag"), text(of)));
+        }
+    }
+    etags
+}
+
+/// How many customers and orders were changed since they and their lines had the etags `before`, and those of them of
+/// whose change the ledger on the disk knows nothing.
+async fn changed(world: &World, disk: &Disk, before: &BTreeMap<String, (String, String)>) -> (usize, Vec<String>) {
+    let now = etags(world);
+    let known = on_disk(disk, "SELECT bc_id FROM intent UNION SELECT bc_id || ' ' || etag FROM link_detail").await;
+    let changed = now.iter().filter(|(id, row)| before.get(*id).is_some_and(|before| before != *row));
+    let mut changed: Vec<_> = changed.map(|(_, (_, of))| of.clone()).collect();
+    changed.sort();
+    changed.dedup();
+    let count = changed.len();
+    changed.retain(|id| !known.contains(id) && !known.contains(&format!("{id} {}", now[id].0)));
+    (count, changed)
+}
+
+/// When the power is cut: so long after the start of the process, or after the first row is made or changed.
 #[derive(Debug, Clone, Copy)]
 enum Instant {
     AfterStart(Duration),
-    AfterFirstRow(Duration),
+    AfterFirstWrite(Duration),
 }
 
 impl Instant {
@@ -141,7 +173,7 @@ impl Instant {
     fn draw(dice: &mut Dice) -> Self {
         match dice.roll(4) {
             0 => Self::AfterStart(Duration::from_millis(dice.roll(500))),
-            _ => Self::AfterFirstRow(Duration::from_millis(dice.roll(500))),
+            _ => Self::AfterFirstWrite(Duration::from_millis(dice.roll(500))),
         }
     }
 }
@@ -151,13 +183,23 @@ fn rows(world: &World) -> usize {
     ["customers", "salesOrders"].iter().map(|set| world.simulator.count(set).unwrap()).sum()
 }
 
-/// One ledger and one cut. Gives how many rows there were by then; `None` when it came to nothing.
+/// Makes a pass, and changes all customers and the lines of all orders in the source.
+async fn change_everything(world: &World) {
+    world.pass().await;
+    world.source("UPDATE account SET email = 'new@c' || id || '.example', version = @VERSION").await;
+    let lines = "UPDATE order_line SET qty = 7 WHERE line_no = 1; DELETE FROM order_line WHERE line_no = 2";
+    world.source(&format!("{lines}; UPDATE sales_order SET version = @VERSION")).await;
+    world.simulator.reset_stats();
+}
+
+/// One ledger and one cut. Gives how many rows were made or changed by then; `None` when it came to nothing.
 async fn cut(world: &World, disk: &Disk, instant: Instant) -> Option<usize> {
+    let (before, there) = (etags(world), rows(world));
     let mut process = world.start(&[], &[]);
     let after = match instant {
         Instant::AfterStart(after) => after,
-        Instant::AfterFirstRow(after) => {
-            while rows(world) == 0 {
+        Instant::AfterFirstWrite(after) => {
+            while world.simulator.stats().writes() == 0 {
                 assert!(process.try_wait().unwrap().is_none(), "nothing was made: {}", world.said());
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -173,20 +215,27 @@ async fn cut(world: &World, disk: &Disk, instant: Instant) -> Option<usize> {
     process.wait().unwrap();
     world.simulator.settled().await;
     disk.replace(&image?);
-    let made = rows(world);
+    let made = rows(world) - there;
     if made > 0 {
         let unknown = unknown(world, disk).await;
         assert!(unknown.is_empty(), "the cut {instant:?} lost what the ledger knew of {unknown:?}");
     }
-    Some(made)
+    if before.is_empty() {
+        return Some(made);
+    }
+    let (changed, unknown) = changed(world, disk, &before).await;
+    assert!(unknown.is_empty(), "the cut {instant:?} lost what the ledger knew of the change of {unknown:?}");
+    Some(changed)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_sent_is_forgotten_in_a_power_cut() {
     let mut say = std::io::stderr();
     let mut dice = Dice::new(60);
-    let (mut cuts, mut with_rows, mut made) = (0, 0, 0);
+    let (mut cuts, mut with_rows, mut written) = (0, [0, 0], [0, 0]);
     while cuts < CUTS {
+        // Made, or changed.
+        let kind = usize::from(cuts % 2 == 1);
         let folder = tempfile::tempdir().unwrap();
         let disk = match Disk::new(folder.path()) {
             Ok(disk) => disk,
@@ -199,14 +248,22 @@ async fn nothing_that_was_sent_is_forgotten_in_a_power_cut() {
         };
         let mut world = World::new(RECORDS, RECORDS).await;
         world.keep_ledger_in(&disk.mounted_at);
+        if kind == 1 {
+            change_everything(&world).await;
+        }
         let instant = Instant::draw(&mut dice);
         let Some(rows) = cut(&world, &disk, instant).await else { continue };
         cuts += 1;
-        with_rows += u64::from(rows > 0);
-        made += rows;
+        with_rows[kind] += u64::from(rows > 0);
+        written[kind] += rows;
         let verdict = judge(&world).await;
         assert!(verdict.is_clean(), "after the cut {instant:?}:\n{verdict}\n{}", world.said());
     }
-    let _ = writeln!(say, "power cuts: {cuts}, {with_rows} of them after {made} rows were made, 0 forgotten");
-    assert!(with_rows * 2 > CUTS, "only {with_rows} of {CUTS} cuts came when there was anything to forget");
+    let _ = writeln!(
+        say,
+        "power cuts: {cuts}, {} of them after {} rows were made, {} after {} were changed, 0 forgotten",
+        with_rows[0], written[0], with_rows[1], written[1]
+    );
+    let enough = with_rows.iter().all(|cuts| cuts * 4 > CUTS);
+    assert!(enough, "of {CUTS} cuts, half of each kind, {with_rows:?} came when there was anything to forget");
 }

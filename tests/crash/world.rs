@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Row as _};
 use tempfile::TempDir;
 
 use crate::dice::Dice;
-use crate::people::{Place, RowName};
+use crate::people::{Edits, Entered, Place, RowName};
 use crate::process;
 use crate::wire::Wire;
 
@@ -115,7 +115,11 @@ pub(crate) struct World {
     pub(crate) accounts: i64,
     pub(crate) orders: i64,
     /// What people entered in Business Central last, where it must still stand.
-    pub(crate) entered: BTreeMap<Place, String>,
+    pub(crate) entered: BTreeMap<Place, Entered>,
+    /// The edits so far.
+    pub(crate) edits: Edits,
+    /// What the source changed last that people change too.
+    pub(crate) edited_last: Option<Place>,
     /// Ids of rows in Business Central.
     pub(crate) ids: BTreeMap<RowName, String>,
 }
@@ -123,8 +127,13 @@ pub(crate) struct World {
 impl World {
     /// A world with so many customers and orders in the CRM and nothing in Business Central.
     pub(crate) async fn new(accounts: i64, orders: i64) -> Self {
+        Self::seeded(accounts, orders, 1).await
+    }
+
+    /// The same, in which the faults of Business Central are drawn from `seed`.
+    pub(crate) async fn seeded(accounts: i64, orders: i64, seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let simulator = Arc::new(Simulator::start(Options::default()).await.unwrap());
+        let simulator = Arc::new(Simulator::start(Options { seed, ..Options::default() }).await.unwrap());
         let item = |n| json!({ "number": format!("ITEM-{n}"), "displayName": "Item", "unitPrice": 1 });
         let items: Value = (1..=9).map(item).collect();
         simulator.load("items", &items.to_string()).unwrap();
@@ -152,6 +161,8 @@ impl World {
             accounts: 0,
             orders: 0,
             entered: BTreeMap::new(),
+            edits: Edits::default(),
+            edited_last: None,
             ids: BTreeMap::new(),
         };
         sqlx::raw_sql(TABLES).execute(&world.crm).await.unwrap();
@@ -242,8 +253,10 @@ impl World {
     pub(crate) async fn edit_source(&mut self, dice: &mut Dice) {
         let (account, order) = (dice.one_of(self.accounts), dice.one_of(self.orders));
         let (line, value) = (dice.one_of(4), dice.one_of(4));
+        self.edits.in_source += 1;
         match dice.roll(12) {
             0..=2 => {
+                self.edited_last = Some(Place::Customer(format!("C{account}"), "email"));
                 let email = format!("v{value}@c{account}.example");
                 self.source(&format!("UPDATE account SET email = '{email}', version = @VERSION WHERE id = {account}"))
                     .await;
@@ -254,6 +267,7 @@ impl World {
                     .await;
             }
             4 => {
+                self.edited_last = Some(Place::Order(format!("WEB-{order}"), "email"));
                 let email = format!("v{value}@o{order}.example");
                 self.source(&format!(
                     "UPDATE sales_order SET email = '{email}', version = @VERSION WHERE id = {order}"
@@ -261,6 +275,10 @@ impl World {
                 .await;
             }
             5..=7 => {
+                // The first line is there in every order.
+                if line == 1 {
+                    self.edited_last = Some(Place::Quantity(format!("WEB-{order}"), "Line 1".to_owned()));
+                }
                 let set = format!("UPDATE order_line SET qty = {value} WHERE order_id = {order} AND line_no = {line}");
                 self.change_lines(order, &set).await;
             }
@@ -344,6 +362,20 @@ impl World {
     /// Leaves everything where it is for whoever looks into a failure; gives the folder.
     pub(crate) fn keep(self) -> PathBuf {
         self.folder.keep()
+    }
+
+    /// Whether the ledger of a process that died knows of requests whose outcome is open. One that cannot be looked into
+    /// without changing it has not come so far, or was being closed.
+    pub(crate) async fn has_open_intents(&self) -> bool {
+        let options = SqliteConnectOptions::new().filename(&self.ledger).read_only(true);
+        let Ok(mut connection) = options.connect().await else { return false };
+        let found = sqlx::query("SELECT intent_id FROM intent LIMIT 1").fetch_optional(&mut connection).await;
+        found.is_ok_and(|row| row.is_some())
+    }
+
+    /// Executes SQL in the ledger, which no process has open.
+    pub(crate) async fn change_ledger(&self, sql: &str) {
+        rows_of(SqliteConnectOptions::new().filename(&self.ledger), sql).await;
     }
 
     /// Rows of a query on the ledger, each as its values joined by `|`.

@@ -9,13 +9,18 @@ use crate::bed::{Pass, TestBed, bed, bed_with, pass_of};
 
 /// Starts a pass and waits until it has made a customer.
 async fn begun(bed: &mut TestBed) -> Child {
+    begun_with(bed, 5, "customers").await
+}
+
+/// Starts a pass over 100 customers and so many orders, and waits until it has made a row of `set`.
+async fn begun_with(bed: &mut TestBed, orders: i64, set: &str) -> Child {
     bed.configure("batch_size = 100", "batch_size = 10\nconcurrency = 1");
     bed.simulator.configure(|settings| settings.operation_ms = 10);
     bed.accounts(1..=100).await;
-    bed.orders(1..=5, 2).await;
+    bed.orders(1..=orders, 2).await;
     let child = bed.command(&["run", "--json"]).spawn().unwrap();
     let since = tokio::time::Instant::now();
-    while bed.simulator.count("customers").unwrap() == 0 {
+    while bed.simulator.count(set).unwrap() == 0 {
         assert!(since.elapsed().as_secs() < 20, "the pass did not begin");
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
@@ -69,22 +74,64 @@ async fn a_process_that_stands_still_keeps_the_ledger_and_goes_on() {
     .await;
 }
 
-/// The process stands still for longer than its job may take. With `BCSYNC_STANDSTILL=300`, seconds, it does so for longer
-/// than any of its requests may take, too.
+/// Stops the process for 3 seconds, or for as many as `BCSYNC_STANDSTILL` says: 300 are more than any of its requests may
+/// take. What it had sent is done meanwhile, and answered to nobody; nobody else writes.
+async fn stands_still(bed: &mut TestBed, process: &Child) {
+    let seconds = std::env::var("BCSYNC_STANDSTILL").map_or(3, |seconds| seconds.parse().unwrap());
+    signal(process, "-STOP");
+    let since = tokio::time::Instant::now();
+    while since.elapsed().as_secs() < seconds {
+        let second = bed.bcsync(&["run"]).await;
+        assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+    }
+    bed.simulator.settled().await;
+    signal(process, "-CONT");
+}
+
+/// Nobody enforces the numbers of orders: one that is sent again is there twice.
+#[tokio::test]
+async fn a_process_that_stood_still_while_orders_were_made_makes_none_twice() {
+    bed(async |bed| {
+        let first = begun_with(bed, 100, "salesOrders").await;
+        stands_still(bed, &first).await;
+        ended(first).await.exits(0);
+        bed.simulator.configure(|settings| settings.operation_ms = 0);
+        bed.let_time_pass(21 * 60);
+        bed.run().await.exits(0);
+        assert_eq!((bed.rows("salesOrders").len(), bed.simulator.stats().set("salesOrders").creates), (100, 100));
+        assert!(bed.simulator.duplicates("salesOrders", "externalDocumentNumber").unwrap().is_empty());
+    })
+    .await;
+}
+
+/// A person removes the lock of a process that stands still, and another one does its work.
+#[tokio::test]
+async fn a_process_that_was_overtaken_while_it_stood_still_sends_nothing_more() {
+    bed(async |bed| {
+        let first = begun_with(bed, 100, "salesOrders").await;
+        signal(&first, "-STOP");
+        bed.simulator.settled().await;
+        std::fs::remove_file(bed.folder().join("ledger.db.lock")).unwrap();
+        bed.simulator.configure(|settings| settings.operation_ms = 0);
+        bed.let_time_pass(21 * 60);
+        bed.run().await.exits(0);
+        assert_eq!(bed.rows("salesOrders").len(), 100);
+        let done = bed.simulator.stats();
+        signal(&first, "-CONT");
+        let pass = ended(first).await.exits(75);
+        assert!(pass.details().contains("another bcsync process has taken over the ledger"), "{}", pass.details());
+        assert_eq!(bed.simulator.stats().writes(), done.writes(), "it went on");
+    })
+    .await;
+}
+
+/// The process stands still for longer than its job may take.
 #[tokio::test]
 async fn a_process_that_stood_still_past_its_time_outs_ends_and_the_next_one_goes_on() {
-    let seconds = std::env::var("BCSYNC_STANDSTILL").map_or(3, |seconds| seconds.parse().unwrap());
     bed(async |bed| {
         bed.configure("[jobs.customers]\n", "[jobs.customers]\ntimeout = \"2s\"\n");
         let first = begun(bed).await;
-        signal(&first, "-STOP");
-        let since = tokio::time::Instant::now();
-        while since.elapsed().as_secs() < seconds {
-            let second = bed.bcsync(&["run"]).await;
-            assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
-        }
-        bed.simulator.settled().await;
-        signal(&first, "-CONT");
+        stands_still(bed, &first).await;
         let pass = ended(first).await.exits(3);
         assert!(pass.message("customers").contains("the job's `timeout`"), "{}", pass.details());
         assert!(pass.count("customers", "created") < 100, "{}", pass.details());

@@ -618,6 +618,28 @@ async fn an_order_that_arrives_late_is_made_once() {
 }
 
 #[tokio::test]
+async fn lost_orders_are_made_when_their_window_has_passed_and_not_before() {
+    for (configured, window) in [("20m", WINDOW), ("3m", 3 * 60)] {
+        bed(async |bed| {
+            bed.configure(
+                "[targets.main.limits]",
+                &format!("settle_window = \"{configured}\"\n\n[targets.main.limits]"),
+            );
+            bed.accounts([1, 2]).await;
+            bed.orders([1, 2], 2).await;
+            bed.strike("POST", "salesOrders", DROPPED);
+            bed.run().await.exits(0).did("orders", "2 staged, 2 pending");
+            bed.let_time_pass(window - 30);
+            bed.run().await.exits(0).did("orders", "2 queued, 2 pending");
+            assert_eq!(bed.rows("salesOrders").len(), 0, "a request may still take effect");
+            bed.let_time_pass(60);
+            bed.run().await.exits(0).did("orders", "2 queued, 2 created");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_short_window_passes_by_itself() {
     bed(async |bed| {
         bed.configure("[targets.main.limits]", "settle_window = \"10ms\"\n\n[targets.main.limits]");

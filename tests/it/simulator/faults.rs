@@ -98,6 +98,28 @@ async fn a_request_may_take_effect_after_its_client_has_given_up() {
 }
 
 #[tokio::test]
+async fn only_what_was_not_refused_has_taken_effect_late() {
+    let bed = Bed::new().await;
+    bed.post("customers", customer("A")).await.is(201);
+    let late = FaultKind::LateCommit { min_ms: 0, max_ms: 0, answer: None, silent: false };
+    for operations in [&["A"][..], &["B", "A"]] {
+        let operations: Vec<_> =
+            operations.iter().map(|number| bed.operation(0, "POST", "customers", &customer(number))).collect();
+        for (headers, there) in [(&[JSON, ("isolation", "snapshot")][..], 1), (&[JSON], operations.len())] {
+            bed.strike(late.clone());
+            assert!(bed.try_batch(headers, &operations).await.is_err());
+            bed.simulator.settled().await;
+            assert_eq!((bed.customers_there(), bed.simulator.stats().late_creates), (there, there as u64 - 1));
+        }
+    }
+    bed.strike(late);
+    assert!(bed.try_post("customers", customer("C")).await.is_err());
+    bed.simulator.settled().await;
+    let stats = bed.simulator.stats();
+    assert_eq!((stats.late_creates, stats.struck["late_commit"]), (2, 5));
+}
+
+#[tokio::test]
 async fn a_snapshot_that_is_cut_in_the_middle_leaves_nothing() {
     let bed = Bed::new().await;
     bed.strike(FaultKind::Drop { committed: false, after_operations: 1 });
