@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
 use super::outbox::DUE;
+use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError, RunId};
 use crate::model::{Counts, Fingerprint, Plan, RecordState};
 
@@ -88,6 +89,37 @@ impl Ledger {
         tx.commit().await?;
         let known = |(state, count): &(String, i64)| Some((RecordState::parse(state)?, count.unsigned_abs()));
         Ok(states.iter().filter_map(known).collect())
+    }
+
+    /// Holds the records of the job that are due at the time `as_of` and have one of these `errors`, which is no longer in
+    /// their way, and keeps `plan` for a person to approve. Gives how many there are.
+    pub async fn hold_followers(
+        &self,
+        job: JobId,
+        run: RunId,
+        plan: &Plan,
+        errors: &[String],
+        reason: &str,
+        as_of: DateTime<Utc>,
+    ) -> Result<u64, LedgerError> {
+        let mut tx = self.write().await?;
+        note(&mut tx, job, run, plan).await?;
+        let statement = format!(
+            "UPDATE outbox SET state = 'held', reason = ?3, code = NULL, correlation_id = NULL, error = NULL, \
+             retry_at = NULL, changed_at = ?4 \
+             WHERE job_id = ?1 AND state IN ('quarantined', 'waiting') AND error IN (SELECT value FROM json_each(?5)) \
+             AND {DUE}"
+        );
+        let held = sqlx::query(AssertSqlSafe(statement))
+            .bind(job.0)
+            .bind(crate::clock::iso(as_of))
+            .bind(reason)
+            .bind(self.now())
+            .bind(json_list(errors.iter().map(String::as_str)))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(held.rows_affected())
     }
 
     /// Keeps `plan` for a person to approve; its records are held already.

@@ -44,6 +44,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// These and `more`.
+    #[must_use]
+    pub fn with(self, more: Self) -> Self {
+        Self {
+            creates: self.creates.saturating_add(more.creates),
+            updates: self.updates.saturating_add(more.updates),
+            deletes: self.deletes.saturating_add(more.deletes),
+            closes: self.closes.saturating_add(more.closes),
+        }
+    }
+
     /// What is left of these once `done` is done.
     #[must_use]
     pub fn without(self, done: Self) -> Self {

@@ -1,9 +1,9 @@
 //! The brake: how much one run may change before it asks a person.
 
-use bcsync::simulator::{Deed, FaultKind};
+use bcsync::simulator::{Deed, Fault, FaultKind};
 use serde_json::json;
 
-use crate::bed::{Pass, TestBed, bed};
+use crate::bed::{Pass, TestBed, bed, writes};
 
 /// Gives the job customers a brake.
 fn brake(bed: &mut TestBed, limits: &str) {
@@ -252,6 +252,57 @@ async fn a_held_run_still_finds_out_about_lost_answers() {
         assert_eq!(bed.ledger("SELECT key FROM intent").await, [""; 0]);
         bed.output(&["approve", "orders"]).await;
         bed.run().await.exits(0).did("orders", "3 queued, 3 created");
+    })
+    .await;
+}
+
+/// Four customers whose rows are to be deleted and that Business Central does not let go, all for one reason, with a brake
+/// of two deletes.
+async fn four_undeletable(bed: &mut TestBed) {
+    bed.configure("rename = false", "rename = false\non_delete = \"delete\"");
+    brake(bed, "deletes = { max = 2 }");
+    bed.accounts(1..=5).await;
+    bed.run().await.exits(0);
+    let kind = FaultKind::Refuse {
+        status: 400,
+        code: "Application_DialogException".to_owned(),
+        message: "You cannot delete a customer that has ledger entries.".to_owned(),
+    };
+    bed.simulator.inject(Fault { every: Some(1), times: None, ..Fault::once(kind, writes("DELETE", "customers")) });
+    for lost in [[1, 2], [3, 4]] {
+        let [one, other] = lost;
+        bed.crm(&format!("DELETE FROM account WHERE id IN ({one}, {other})")).await;
+        bed.run().await.exits(1);
+    }
+    bed.output(&["retry", "customers"]).await;
+    bed.simulator.reset_stats();
+}
+
+#[tokio::test]
+async fn of_records_with_one_error_the_one_that_is_tried_counts() {
+    bed(async |bed| {
+        four_undeletable(bed).await;
+        bed.accounts([6]).await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 created, 1 quarantined");
+        assert_eq!(bed.sent("customers"), (1, 0, 0, 1));
+        bed.run().await.exits(1).did("customers", "2 unchanged");
+        bed.accounts(1..=4).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_that_follow_the_one_that_was_tried_are_held_when_they_are_too_many() {
+    bed(async |bed| {
+        four_undeletable(bed).await;
+        bed.simulator.clear_faults();
+        let pass = bed.run().await.exits(4).did("customers", "1 unchanged, 1 deleted, 3 held");
+        assert!(pass.message("customers").contains("4 deletes, allowed are 2"), "{}", pass.details());
+        assert_eq!(bed.ledger_value("SELECT deletes FROM held_plan").await, "3");
+        let pass = bed.run().await.exits(4).did("customers", "1 unchanged, 3 held");
+        assert!(pass.message("customers").contains("3 deletes, allowed are 2"), "{}", pass.details());
+        approve(bed).await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 3 deleted");
     })
     .await;
 }
