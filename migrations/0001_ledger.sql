@@ -319,6 +319,9 @@ SELECT job.name AS job, job.entity, target.name AS target, target.company_name A
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'quarantined') AS quarantined,
        (SELECT count(*) FROM intent WHERE intent.job_id = job.job_id) AS open_intents,
        (SELECT schedule.skipped FROM schedule WHERE schedule.job = job.name) AS skipped,
+       (SELECT substr(lower(hex(plan)), 1, 8) || ': ' || creates || ' creates, ' || updates || ' updates, '
+               || deletes || ' deletes, ' || closes || ' closes' || iif(approved_at IS NULL, '', ', approved')
+        FROM held_plan WHERE held_plan.job_id = job.job_id) AS held_plan,
        job.cursor, job.full_at
 FROM job JOIN target USING (target_id)
 LEFT JOIN run AS last ON last.run_id = (SELECT max(run.run_id) FROM run WHERE run.job_id = job.job_id)

@@ -122,7 +122,7 @@ impl Applier<'_> {
             return None;
         }
         warn!(job = %self.job.name, plan = %plan.fingerprint, counts = %plan.counts, "held by the brake");
-        Some(Held { job: self.job.name.clone(), exceeded: exceeded.join(", ") })
+        Some(Held { job: self.job.name.clone(), exceeded: exceeded.join(", "), plan: plan.name() })
     }
 
     /// Keeps links that are to be closed until all of them are known; once there are too many, they are held.

@@ -3,7 +3,8 @@
 //! An approval is a ceiling and no licence: whatever later runs do counts against it, until one of them goes through.
 
 use chrono::{DateTime, Utc};
-use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::outbox::DUE;
 use super::rows::json_list;
@@ -21,25 +22,20 @@ pub struct HeldPlan {
     pub approved: bool,
 }
 
-type Row = (i64, Vec<u8>, i64, i64, i64, i64, bool);
-
 impl Ledger {
     /// The plan that the brake held at the last run of the job, if it did.
     pub async fn held_plan(&self, job: JobId) -> Result<Option<HeldPlan>, LedgerError> {
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT run_id, plan, creates, updates, deletes, closes, approved_at IS NOT NULL FROM held_plan \
-             WHERE job_id = ?1",
+        let row = sqlx::query(
+            "SELECT run_id, plan, creates, updates, deletes, closes, approved_at IS NOT NULL AS approved \
+             FROM held_plan WHERE job_id = ?1",
         )
         .bind(job.0)
         .fetch_optional(&self.readers)
         .await?;
-        row.map(|(run, plan, creates, updates, deletes, closes, approved)| {
-            let fingerprint = Fingerprint::from_bytes(&plan)
-                .ok_or_else(|| LedgerError::Corrupt { table: "held_plan", key: "plan".to_owned() })?;
-            let counts = counts([creates, updates, deletes, closes]);
-            Ok(HeldPlan { run: RunId(run), plan: Plan { counts, fingerprint }, approved })
-        })
-        .transpose()
+        let held = |row: SqliteRow| {
+            Ok(HeldPlan { run: RunId(row.try_get("run_id")?), plan: plan(&row)?, approved: row.try_get("approved")? })
+        };
+        row.map(held).transpose()
     }
 
     /// What was done in runs of the job after `run`.
@@ -156,17 +152,28 @@ impl Ledger {
         Ok(())
     }
 
-    /// Approves the plan that is held; `None` when none is.
-    pub async fn approve(&self, job: JobId) -> Result<Option<Plan>, LedgerError> {
+    /// Approves `plan`, when it is the one that is held; whether it is.
+    pub async fn approve(&self, job: JobId, plan: Fingerprint) -> Result<bool, LedgerError> {
         let mut tx = self.write().await?;
-        sqlx::query("UPDATE held_plan SET approved_at = coalesce(approved_at, ?2) WHERE job_id = ?1")
-            .bind(job.0)
-            .bind(self.now())
-            .execute(&mut *tx)
-            .await?;
+        let approved =
+            sqlx::query("UPDATE held_plan SET approved_at = coalesce(approved_at, ?3) WHERE job_id = ?1 AND plan = ?2")
+                .bind(job.0)
+                .bind(plan.as_bytes().as_slice())
+                .bind(self.now())
+                .execute(&mut *tx)
+                .await?;
         tx.commit().await?;
-        Ok(self.held_plan(job).await?.map(|held| held.plan))
+        Ok(approved.rows_affected() > 0)
     }
+}
+
+/// Reads the plan of a row of the table.
+pub(super) fn plan(row: &SqliteRow) -> Result<Plan, LedgerError> {
+    let corrupt = || LedgerError::Corrupt { table: "held_plan", key: "plan".to_owned() };
+    let fingerprint = Fingerprint::from_bytes(row.try_get("plan")?).ok_or_else(corrupt)?;
+    let counts =
+        counts([row.try_get("creates")?, row.try_get("updates")?, row.try_get("deletes")?, row.try_get("closes")?]);
+    Ok(Plan { counts, fingerprint })
 }
 
 async fn note(

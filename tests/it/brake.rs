@@ -15,13 +15,21 @@ fn brake(bed: &mut TestBed, limits: &str) {
 fn is_held(bed: &TestBed, pass: Pass, exceeded: &str) -> Pass {
     let pass = pass.exits(4);
     assert_eq!(
-        pass.message("customers"),
-        format!("held by the brake: {exceeded}; `bcsync approve customers` lets it go ahead"),
+        pass.message("customers").replace(&plan_of(&pass), "HASH"),
+        format!("held by the brake: {exceeded}; `bcsync approve customers --plan HASH` lets it go ahead"),
         "{}",
         pass.details()
     );
     assert_eq!(bed.simulator.stats().writes(), 0, "{}", pass.details());
     pass
+}
+
+/// What the plan is called that `pass` held.
+#[track_caller]
+fn plan_of(pass: &Pass) -> String {
+    let message = pass.message("customers");
+    let named = message.split_once("--plan ").unwrap_or_else(|| panic!("{}", pass.details())).1;
+    named.chars().take_while(char::is_ascii_hexdigit).collect()
 }
 
 async fn approve(bed: &mut TestBed) -> String {
@@ -34,18 +42,23 @@ async fn a_run_over_the_limit_sends_nothing_until_a_person_approves_it() {
         brake(bed, "creates = { max = 2 }");
         bed.accounts(1..=3).await;
         let pass = bed.run().await;
-        is_held(bed, pass, "3 creates, allowed are 2").did("customers", "3 staged, 3 held");
+        let pass = is_held(bed, pass, "3 creates, allowed are 2").did("customers", "3 staged, 3 held");
+        let plan = plan_of(&pass);
         assert_eq!(
             bed.reason("customers", "3").await,
-            "held: held by the brake: 3 creates, allowed are 2; `bcsync approve customers` lets it go ahead"
+            format!(
+                "held: held by the brake: 3 creates, allowed are 2; `bcsync approve customers --plan {plan}` lets it go ahead"
+            )
         );
-        let status = "SELECT last_result, held, pending FROM job_status WHERE job = 'customers'";
-        assert_eq!(bed.ledger_value(status).await, "held|3|0");
+        let status = "SELECT last_result, held, pending, held_plan FROM job_status WHERE job = 'customers'";
+        let shown = format!("held|3|0|{plan}: 3 creates, 0 updates, 0 deletes, 0 closes");
+        assert_eq!(bed.ledger_value(status).await, shown);
         let pass = bed.run().await;
         is_held(bed, pass, "3 creates, allowed are 2").did("customers", "3 queued, 3 held");
 
         let told = approve(bed).await;
         assert!(told.contains("approved are 3 creates, 0 updates, 0 deletes, 0 closes"), "{told}");
+        assert_eq!(bed.ledger_value(status).await, format!("{shown}, approved"));
         bed.run().await.exits(0).did("customers", "3 queued, 3 created");
 
         // The approval is used up.
@@ -76,6 +89,29 @@ async fn an_approval_is_a_ceiling_and_no_licence() {
         bed.crm("DELETE FROM account WHERE id = 1").await;
         bed.accounts([5]).await;
         bed.run().await.exits(0).did("customers", "3 queued, 1 staged, 4 created");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_plan_that_a_person_has_seen_is_approved() {
+    bed(async |bed| {
+        brake(bed, "creates = { max = 2 }");
+        bed.accounts(1..=3).await;
+        let seen = plan_of(&bed.run().await.exits(4));
+        bed.accounts(4..=9).await;
+        let held = plan_of(&bed.run().await.exits(4));
+        let output = bed.bcsync(&["approve", "customers", "--plan", &seen]).await;
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let problem = format!(
+            "nothing was approved: of job customers the brake holds plan {held} (9 creates, 0 updates, 0 deletes, 0 \
+             closes) now, not {seen}"
+        );
+        assert!(said.contains(&problem), "{said}");
+        bed.run().await.exits(4);
+        bed.output(&["approve", "customers", "--plan", &held]).await;
+        bed.run().await.exits(0).did("customers", "9 queued, 9 created");
     })
     .await;
 }

@@ -133,7 +133,7 @@ async fn what_operators_do_works_beside_a_daemon() {
         let output = bed.bcsync(&["approve", "customers"]).await;
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("the brake holds nothing of job customers"));
-        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE kind = 'operation'").await, "7");
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE kind = 'operation'").await, "6");
 
         bed.crm("UPDATE account SET name = 'Else' WHERE id = 1; UPDATE account SET no = 'C2' WHERE id = 2").await;
         bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
@@ -146,6 +146,21 @@ async fn what_operators_do_works_beside_a_daemon() {
         assert!(told.contains("record 1 is decided"), "{told}");
         bed.run().await.exits(0);
         assert_eq!(bed.customer("C1")["displayName"], "Else");
+
+        bed.configure(
+            "[jobs.customers.fields]",
+            "[jobs.customers.brake]\ncreates = { max = 0 }\n\n[jobs.customers.fields]",
+        );
+        daemon.signal("HUP");
+        daemon.logs("was reloaded", 2).await;
+        bed.accounts([3]).await;
+        bed.run().await.exits(4).did("customers", "2 unchanged, 1 staged, 1 held");
+        let told = bed.output(&["approve", "customers"]).await;
+        assert!(told.contains("approved are 1 creates, 0 updates, 0 deletes, 0 closes"), "{told}");
+        let output = bed.bcsync(&["approve", "customers", "--plan", "00000000"]).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("nothing was approved"));
+        bed.run().await.exits(0).did("customers", "2 unchanged, 1 queued, 1 created");
         daemon.stops().await;
     })
     .await;
