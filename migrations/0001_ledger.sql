@@ -93,7 +93,7 @@ CREATE TABLE outbox (
     attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
-    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft, match_value and removal
+    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft, match_value, claim and removal
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);

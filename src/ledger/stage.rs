@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
-use super::outbox::{self, RENEWED};
+use super::outbox::{Content, RENEWED};
 use super::rows::{json, json_list};
 use super::target::cursor_checksum;
 use super::withdraw::{release, withdraw};
@@ -159,9 +159,10 @@ struct Sealed<'p> {
 
 impl<'p> Sealed<'p> {
     fn of(put: &'p Put, job: JobId) -> Self {
-        let Put { key, fingerprint, draft, match_value, .. } = put;
-        let checksum = outbox::checksum(job, key, fingerprint, draft.as_deref(), match_value.as_deref(), None);
-        Self { put, checksum: checksum.finish().to_string() }
+        let Put { key, fingerprint, draft, match_value, claim, .. } = put;
+        let (draft, match_value, claim) = (draft.as_deref(), match_value.as_deref(), claim.as_deref());
+        let content = Content { key, fingerprint, draft, match_value, claim, removal: None };
+        Self { put, checksum: content.checksum(job).finish().to_string() }
     }
 }
 
