@@ -112,11 +112,21 @@ impl Pass<'_> {
         Ok(report)
     }
 
+    /// Whether the ledger can be used for what is `due`, and what is not due can be trusted not to be.
+    async fn is_ready(&self, job: JobId, due: u64) -> Result<(), LedgerError> {
+        if due > 0 {
+            self.ledger.prepare()?;
+        }
+        // Nothing reads what rests, and nothing would tell that it rests by mistake.
+        if self.ledger.has_resting(job).await? {
+            self.ledger.sound().await?;
+        }
+        Ok(())
+    }
+
     async fn apply(&self, job: JobId, run: RunId) -> Result<Applied, LedgerError> {
         let of = self.ledger.due_count(job).await?;
-        if of > 0
-            && let Err(error) = self.ledger.prepare()
-        {
+        if let Err(error) = self.is_ready(job, of).await {
             return Ok(Applied { counters: Counters::default(), stopped: Some(error.into()) });
         }
         let target = self.target;

@@ -108,7 +108,7 @@ impl Ledger {
     pub async fn troubles(&self, pending_before: DateTime<Utc>) -> Result<Troubles, LedgerError> {
         let failing = sqlx::query("SELECT job, since, passes, result FROM failing ORDER BY job");
         let held = sqlx::query(
-            "SELECT job.name AS job, run.started_at AS since, plan, creates, updates, deletes, closes \
+            "SELECT job.name AS job, run.started_at AS since, held_plan.* \
              FROM held_plan JOIN run USING (run_id) JOIN job ON job.job_id = held_plan.job_id ORDER BY job.name",
         );
         let unexplained = sqlx::query_as(
@@ -142,7 +142,7 @@ impl Ledger {
             held: all(held.fetch_all(&self.readers).await?)
                 .map(|row| {
                     let since = time(&row, "run", "job")?;
-                    Ok(HeldJob { job: row.get("job"), since, plan: held::plan(&row)? })
+                    Ok(HeldJob { job: row.get("job"), since, plan: held::read(&row)?.plan })
                 })
                 .collect::<Result<_, LedgerError>>()?,
             closed_unexplained: unexplained.into_iter().map(|(job, count)| (job, count.unsigned_abs())).collect(),

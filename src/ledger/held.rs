@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::checksum::Checksum;
 use super::outbox::DUE;
 use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError, RunId};
@@ -25,17 +26,8 @@ pub struct HeldPlan {
 impl Ledger {
     /// The plan that the brake held at the last run of the job, if it did.
     pub async fn held_plan(&self, job: JobId) -> Result<Option<HeldPlan>, LedgerError> {
-        let row = sqlx::query(
-            "SELECT run_id, plan, creates, updates, deletes, closes, approved_at IS NOT NULL AS approved \
-             FROM held_plan WHERE job_id = ?1",
-        )
-        .bind(job.0)
-        .fetch_optional(&self.readers)
-        .await?;
-        let held = |row: SqliteRow| {
-            Ok(HeldPlan { run: RunId(row.try_get("run_id")?), plan: plan(&row)?, approved: row.try_get("approved")? })
-        };
-        row.map(held).transpose()
+        let row = sqlx::query("SELECT * FROM held_plan WHERE job_id = ?1").bind(job.0);
+        row.fetch_optional(&self.readers).await?.as_ref().map(read).transpose()
     }
 
     /// What was done in runs of the job after `run`.
@@ -154,26 +146,44 @@ impl Ledger {
 
     /// Approves `plan`, when it is the one that is held; whether it is.
     pub async fn approve(&self, job: JobId, plan: Fingerprint) -> Result<bool, LedgerError> {
+        let held = self.held_plan(job).await?.filter(|held| held.plan.fingerprint == plan);
+        let Some(held) = held else { return Ok(false) };
+        if held.approved {
+            return Ok(true);
+        }
+        let now = self.now();
         let mut tx = self.write().await?;
-        let approved =
-            sqlx::query("UPDATE held_plan SET approved_at = coalesce(approved_at, ?3) WHERE job_id = ?1 AND plan = ?2")
-                .bind(job.0)
-                .bind(plan.as_bytes().as_slice())
-                .bind(self.now())
-                .execute(&mut *tx)
-                .await?;
+        let approved = sqlx::query(
+            "UPDATE held_plan SET approved_at = ?4, checksum = ?5 WHERE job_id = ?1 AND run_id = ?2 AND plan = ?3",
+        )
+        .bind(job.0)
+        .bind(held.run.0)
+        .bind(plan.as_bytes().as_slice())
+        .bind(&now)
+        .bind(checksum(job, held.run, &held.plan, Some(&now)).finish().as_bytes().as_slice())
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(approved.rows_affected() > 0)
     }
 }
 
-/// Reads the plan of a row of the table.
-pub(super) fn plan(row: &SqliteRow) -> Result<Plan, LedgerError> {
-    let corrupt = || LedgerError::Corrupt { table: "held_plan", key: "plan".to_owned() };
+/// Reads a row of the table, with all its columns.
+pub(super) fn read(row: &SqliteRow) -> Result<HeldPlan, LedgerError> {
+    let (job, run) = (JobId(row.try_get("job_id")?), RunId(row.try_get("run_id")?));
+    let corrupt = || LedgerError::Corrupt { table: "held_plan", key: job.0.to_string() };
     let fingerprint = Fingerprint::from_bytes(row.try_get("plan")?).ok_or_else(corrupt)?;
     let counts =
         counts([row.try_get("creates")?, row.try_get("updates")?, row.try_get("deletes")?, row.try_get("closes")?]);
-    Ok(Plan { counts, fingerprint })
+    let (plan, approved_at) = (Plan { counts, fingerprint }, row.try_get("approved_at")?);
+    checksum(job, run, &plan, approved_at).verify(row.try_get("checksum")?, "held_plan", &job.0.to_string())?;
+    Ok(HeldPlan { run, plan, approved: approved_at.is_some() })
+}
+
+fn checksum(job: JobId, run: RunId, plan: &Plan, approved_at: Option<&str>) -> Checksum {
+    let sum = Checksum::of_job("held_plan", job).number(run.0).text(&plan.fingerprint.to_string());
+    let Counts { creates, updates, deletes, closes } = plan.counts;
+    [creates, updates, deletes, closes].map(signed).into_iter().fold(sum, Checksum::number).nullable(approved_at)
 }
 
 async fn note(
@@ -182,10 +192,9 @@ async fn note(
     run: RunId,
     plan: &Plan,
 ) -> Result<(), LedgerError> {
-    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     sqlx::query(
-        "INSERT OR REPLACE INTO held_plan (job_id, run_id, plan, creates, updates, deletes, closes) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO held_plan (job_id, run_id, plan, creates, updates, deletes, closes, checksum) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .bind(job.0)
     .bind(run.0)
@@ -194,9 +203,15 @@ async fn note(
     .bind(signed(plan.counts.updates))
     .bind(signed(plan.counts.deletes))
     .bind(signed(plan.counts.closes))
+    .bind(checksum(job, run, plan, None).finish().as_bytes().as_slice())
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// A count as the table holds it.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn counts([creates, updates, deletes, closes]: [i64; 4]) -> Counts {

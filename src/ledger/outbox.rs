@@ -206,6 +206,13 @@ impl Ledger {
         Ok(count.unsigned_abs())
     }
 
+    /// Whether the outbox has rows of the job that are not due now.
+    pub async fn has_resting(&self, job: JobId) -> Result<bool, LedgerError> {
+        let statement = format!("SELECT EXISTS (SELECT 1 FROM outbox WHERE job_id = ?1 AND ({DUE}) IS NOT TRUE)");
+        let rests = sqlx::query_scalar(AssertSqlSafe(statement)).bind(job.0).bind(self.now());
+        Ok(rests.fetch_one(&self.readers).await?)
+    }
+
     /// How many rows of the job are due at the time `as_of` whose records the source has lost.
     pub async fn removals_due(&self, job: JobId, as_of: DateTime<Utc>) -> Result<u64, LedgerError> {
         let statement = format!("SELECT count(*) FROM outbox WHERE job_id = ?1 AND removal IS NOT NULL AND {DUE}");
