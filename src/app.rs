@@ -48,6 +48,9 @@ pub enum AppError {
     /// The process that was asked ended before it was done.
     #[error("the process that worked on it ended before it was done; `bcsync history` tells how far it came")]
     HolderEnded,
+    /// The process that was asked ended before it took that up.
+    #[error("the process that was asked stopped before it took that up, and nothing was done; ask again")]
+    NotTaken,
     /// An operation cannot be done.
     #[error(transparent)]
     Ops(#[from] OpsError),

@@ -115,7 +115,7 @@ impl Failed {
 impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Busy(error) => Self::new(Exit::Busy, error.to_string()),
+            AppError::Busy(_) | AppError::NotTaken => Self::new(Exit::Busy, error.to_string()),
             AppError::Ledger(_) | AppError::NoLedger(_) | AppError::Daemon(_) => {
                 Self::new(Exit::Configuration, error.to_string())
             }

@@ -1,6 +1,8 @@
 //! What other processes ask of the daemon.
 
-use super::{Running, until_ledger};
+use bcsync::simulator::FaultKind;
+
+use super::{Running, until, until_ledger};
 use crate::bed::{bed, pass_of};
 
 #[tokio::test]
@@ -75,6 +77,44 @@ async fn a_request_that_nobody_takes_up_is_withdrawn() {
         daemon.signal("CONT");
         daemon.stops().await;
         assert_eq!(bed.ledger_value("SELECT count(*) FROM run").await, "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_gone_is_told_of_and_not_waited_for() {
+    bed(async |bed| {
+        let daemon = Running::start(bed).ready().await;
+        daemon.signal("STOP");
+        let asking = bed.command(&["run"]).spawn().unwrap();
+        until_ledger(bed, "SELECT count(*) FROM requests", "2").await;
+        // What the next daemon does with what this one left.
+        bed.write_ledger("DELETE FROM requests").await;
+        let output = crate::process::ended(asking).await;
+        assert_eq!(output.status.code(), Some(75));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("stopped before it took that up, and nothing was done; ask again"), "{said}");
+        daemon.signal("CONT");
+        daemon.stops().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_stops_takes_no_more_requests() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.strike("POST", "customers", FaultKind::Latency { ms: 8_000 });
+        let daemon = Running::start(bed).ready().await;
+        let asking = bed.command(&["run", "customers"]).spawn().unwrap();
+        until(|| bed.simulator.faults().is_empty(), || "nothing came".to_owned()).await;
+        daemon.signal("TERM");
+        until_ledger(bed, "SELECT value FROM meta WHERE name = 'serving'", "").await;
+        let output = bed.bcsync(&["run", "orders"]).await;
+        assert_eq!(output.status.code(), Some(75));
+        assert_eq!(bed.ledger_value("SELECT group_concat(job) FROM requests").await, "customers");
+        assert_eq!(daemon.ends().await, Some(0));
+        assert!(crate::process::ended(asking).await.status.success());
     })
     .await;
 }
