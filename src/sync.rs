@@ -1,7 +1,8 @@
 //! One pass of one job, top to bottom: read, fast path, map, stage, apply.
 //!
-//! From staging on nothing depends on the source any more: the cursor is stored together with what was staged, and what
-//! BC refuses or loses is retried from the outbox. Memory does not grow with the data: pages of a thousand are streamed.
+//! From staging on nothing depends on the source any more: the cursor is stored together with what was staged, that of a
+//! full read once it is known to be sound, and what BC refuses or loses is retried from the outbox. Memory does not grow
+//! with the data: pages of a thousand are streamed.
 
 mod error;
 mod missing;
