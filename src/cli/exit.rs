@@ -121,7 +121,6 @@ impl From<AppError> for Failed {
             }
             AppError::HolderEnded => Self::new(Exit::Failed, error.to_string()),
             AppError::Check(report) => Self::of_report(&report.0),
-            AppError::Ops(OpsError::Ledger(_)) => Self::new(Exit::Configuration, error.to_string()),
             AppError::NoJob { .. } | AppError::Disabled { .. } | AppError::Ops(_) | AppError::Declined(_) => {
                 Self::new(Exit::Usage, error.to_string())
             }
