@@ -93,13 +93,16 @@ CREATE TABLE outbox (
     attempts       INTEGER NOT NULL DEFAULT 0,  -- tries that ended with a refusal
     staged_at      TEXT NOT NULL,     -- when this version was read
     changed_at     TEXT NOT NULL,     -- when state or reason changed last
-    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft, match_value and removal
+    checksum       BLOB NOT NULL,     -- over job_id, key, fingerprint, draft, match_value, claim and removal
     UNIQUE (job_id, key)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox (job_id, state, seq);
 CREATE INDEX outbox_removals ON outbox (job_id) WHERE removal IS NOT NULL;
 CREATE INDEX outbox_by_claim ON outbox (job_id, seq) WHERE claim IS NOT NULL;
 CREATE INDEX outbox_by_error ON outbox (job_id, error) WHERE error IS NOT NULL;
+-- Nothing is looked up by it. It has once more what no checksum is over, so that a check of the file finds what was damaged.
+CREATE INDEX outbox_once_more ON outbox (refused, retry_at, waiting_since, decision, seen_etag)
+    WHERE refused <> 0 OR retry_at IS NOT NULL OR waiting_since IS NOT NULL OR decision IS NOT NULL OR seen_etag IS NOT NULL;
 
 -- A durable note "about to send this", written before the request leaves. One that outlives its request has an open outcome.
 -- A record has several when requests under one etag, or creates under one key, were lost one after the other: at most one
@@ -227,7 +230,8 @@ CREATE TABLE held_plan (
     updates     INTEGER NOT NULL,  -- rows to be changed
     deletes     INTEGER NOT NULL,  -- rows to be deleted or blocked
     closes      INTEGER NOT NULL,  -- links to be closed
-    approved_at TEXT               -- when a person approved it; null: not yet
+    approved_at TEXT,              -- when a person approved it; null: not yet
+    checksum    BLOB NOT NULL      -- over all of the above
 ) STRICT;
 
 -- What a run did with one record.
@@ -321,6 +325,9 @@ SELECT job.name AS job, job.entity, target.name AS target, target.company_name A
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'quarantined') AS quarantined,
        (SELECT count(*) FROM intent WHERE intent.job_id = job.job_id) AS open_intents,
        (SELECT schedule.skipped FROM schedule WHERE schedule.job = job.name) AS skipped,
+       (SELECT substr(lower(hex(plan)), 1, 8) || ': ' || creates || ' creates, ' || updates || ' updates, '
+               || deletes || ' deletes, ' || closes || ' closes' || iif(approved_at IS NULL, '', ', approved')
+        FROM held_plan WHERE held_plan.job_id = job.job_id) AS held_plan,
        job.cursor, job.full_at
 FROM job JOIN target USING (target_id)
 LEFT JOIN run AS last ON last.run_id = (SELECT max(run.run_id) FROM run WHERE run.job_id = job.job_id)

@@ -48,9 +48,12 @@ pub enum AppError {
     /// The process that was asked ended before it was done.
     #[error("the process that worked on it ended before it was done; `bcsync history` tells how far it came")]
     HolderEnded,
+    /// The process that was asked ended before it took that up.
+    #[error("the process that was asked stopped before it took that up, and nothing was done; ask again")]
+    NotTaken,
     /// An operation cannot be done.
     #[error(transparent)]
-    Ops(#[from] OpsError),
+    Ops(OpsError),
     /// The process that was asked declined.
     #[error("{0}")]
     Declined(String),
@@ -62,7 +65,7 @@ pub enum AppError {
     Ledger(LedgerError),
     /// The daemon ended by itself.
     #[error(transparent)]
-    Daemon(#[from] DaemonError),
+    Daemon(DaemonError),
     /// The configuration, as a whole.
     #[error(transparent)]
     Check(#[from] CheckFailed),
@@ -88,6 +91,24 @@ impl From<LedgerError> for AppError {
             LedgerError::Busy { .. } | LedgerError::Fenced | LedgerError::Locked => Self::Busy(error),
             LedgerError::None { .. } => Self::NoLedger(error),
             _ => Self::Ledger(error),
+        }
+    }
+}
+
+impl From<OpsError> for AppError {
+    fn from(error: OpsError) -> Self {
+        match error {
+            OpsError::Ledger(error) => error.into(),
+            error => Self::Ops(error),
+        }
+    }
+}
+
+impl From<DaemonError> for AppError {
+    fn from(error: DaemonError) -> Self {
+        match error {
+            DaemonError::Ledger(error) => error.into(),
+            error => Self::Daemon(error),
         }
     }
 }
@@ -207,5 +228,22 @@ impl<'a> App<'a> {
     fn ledger_options(&self) -> OpenOptions {
         let config::Ledger { path, store_values, redact, .. } = &self.config.ledger;
         OpenOptions { path: path.clone(), store_values: *store_values, redact: redact.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_another_process_has_for_now_is_busy_whoever_comes_across_it() {
+        for make in [|| LedgerError::Fenced, || LedgerError::Locked] {
+            let all = [AppError::from(make()), OpsError::from(make()).into(), DaemonError::from(make()).into()];
+            for error in all {
+                assert!(matches!(error, AppError::Busy(_)), "{error:?}");
+            }
+        }
+        let error = AppError::from(DaemonError::from(LedgerError::Full));
+        assert!(matches!(error, AppError::Ledger(LedgerError::Full)), "{error:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! One pass of one job, top to bottom: read, fast path, map, stage, apply.
 //!
-//! From staging on nothing depends on the source any more: the cursor is stored together with what was staged, and what
-//! BC refuses or loses is retried from the outbox. Memory does not grow with the data: pages of a thousand are streamed.
+//! From staging on nothing depends on the source any more: the cursor is stored together with what was staged, that of a
+//! full read once it is known to be sound, and what BC refuses or loses is retried from the outbox. Memory does not grow
+//! with the data: pages of a thousand are streamed.
 
 mod error;
 mod missing;
@@ -112,11 +113,21 @@ impl Pass<'_> {
         Ok(report)
     }
 
+    /// Whether the ledger can be used for what is `due`, and what is not due can be trusted not to be.
+    async fn is_ready(&self, job: JobId, due: u64) -> Result<(), LedgerError> {
+        if due > 0 {
+            self.ledger.prepare()?;
+        }
+        // Nothing reads what rests, and nothing would tell that it rests by mistake.
+        if self.ledger.has_resting(job).await? {
+            self.ledger.sound().await?;
+        }
+        Ok(())
+    }
+
     async fn apply(&self, job: JobId, run: RunId) -> Result<Applied, LedgerError> {
         let of = self.ledger.due_count(job).await?;
-        if of > 0
-            && let Err(error) = self.ledger.prepare()
-        {
+        if let Err(error) = self.is_ready(job, of).await {
             return Ok(Applied { counters: Counters::default(), stopped: Some(error.into()) });
         }
         let target = self.target;

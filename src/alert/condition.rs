@@ -171,15 +171,17 @@ fn failing(failing: &FailingJob) -> Condition {
 }
 
 fn held(held: &HeldJob) -> Condition {
-    let HeldJob { job, since, counts } = held;
+    let HeldJob { job, since, plan } = held;
     Condition {
         kind: Kind::Held,
         subject: job.clone(),
         level: 1,
         since: *since,
         message: format!(
-            "job {job} is held by the brake: {counts}; `bcsync history {job} --pending` shows them, \
-             `bcsync approve {job}` lets them go"
+            "job {job} is held by the brake: {}; `bcsync history {job} --pending` shows them, \
+             `bcsync approve {job} --plan {}` lets them go",
+            plan.counts,
+            plan.name()
         ),
     }
 }
@@ -240,7 +242,7 @@ fn wal(length: u64, now: DateTime<Utc>) -> Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Counts;
+    use crate::model::{Counts, Fingerprint, Plan};
 
     fn now() -> DateTime<Utc> {
         "2026-06-01T12:00:00Z".parse().unwrap()
@@ -263,13 +265,15 @@ mod tests {
     fn everything_that_is_wrong_says_what_to_do() {
         let job = || "orders".to_owned();
         let failing = |passes, result| FailingJob { job: job(), since: now(), passes, result };
+        let counts = Counts { creates: 3, ..Counts::default() };
+        let plan = Plan { counts, fingerprint: Fingerprint::from_bytes(&[0x3f; 16]).unwrap() };
         let troubles = Troubles {
             failing: vec![
                 failing(1, RunResult::Failed),
                 failing(12, RunResult::Denied),
                 failing(2, RunResult::Refused),
             ],
-            held: vec![HeldJob { job: job(), since: now(), counts: Counts { creates: 3, ..Counts::default() } }],
+            held: vec![HeldJob { job: job(), since: now(), plan }],
             closed_unexplained: vec![(job(), 1), ("customers".to_owned(), 20)],
             backlogs: vec![JobBacklog { job: job(), since: now() - TimeDelta::days(2), pending: 7 }],
             wal: 70 << 20,
@@ -281,7 +285,7 @@ mod tests {
             "failing orders 1: job orders is failing, its last 12 passes (denied: credentials, consent or permissions)",
             "failing orders 1: job orders is failing, its last 2 passes (refused: configuration, query or ledger",
             "held orders 1: job orders is held by the brake: 3 creates, 0 updates, 0 deletes, 0 closes; \
-             `bcsync history orders --pending` shows them, `bcsync approve orders` lets them go",
+             `bcsync history orders --pending` shows them, `bcsync approve orders --plan 3f3f3f3f` lets them go",
             "closed_unexplained orders 1: job orders has lost 1 row: ",
             "closed_unexplained customers 20: job customers has lost 20 rows: ",
             "backlog orders 1: job orders has 7 pending records, the first of them since 2026-05-30T12:00:00.000Z",

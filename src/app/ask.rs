@@ -26,7 +26,7 @@ impl App<'_> {
     /// their order.
     ///
     /// # Errors
-    /// When that process takes no requests, did not take them up in time, or ended meanwhile.
+    /// When that process takes no requests, did not take them up in time or before it ended, or ended meanwhile.
     pub(super) async fn ask(
         &self,
         busy: AppError,
@@ -35,7 +35,7 @@ impl App<'_> {
         mut ended: impl AsyncFnMut(usize, RequestEnd) -> Result<(), AppError>,
     ) -> Result<(), AppError> {
         let Some(asking) = Asking::open(self.ledger_options(), self.clock.clone()).await? else { return Err(busy) };
-        let ids = asking.ask(requests).await?;
+        let Some(ids) = asking.ask(requests).await? else { return Err(busy) };
         let (asked, mut looked) = (Instant::now(), Instant::now());
         let mut over = 0;
         while over < ids.len() {
@@ -45,6 +45,7 @@ impl App<'_> {
                     over += 1;
                     continue;
                 }
+                RequestProgress::Gone => return Err(AppError::NotTaken),
                 RequestProgress::Asked
                     if asked.elapsed() > TAKEN_WITHIN && asking.withdraw(&ids[over..]).await? > 0 =>
                 {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError};
 use crate::ledger::{Ledger, NewRequest, RequestEnd};
-use crate::model::{Counts, RunResult, Take};
+use crate::model::{Counts, Plan, RunResult, Take};
 use crate::ops::{self, OpsError};
 
 /// The kind of request that asks for an operation.
@@ -18,7 +18,10 @@ pub(super) const OPERATION: &str = "operation";
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Approve what the brake holds.
-    Approve,
+    Approve {
+        /// What the plan is called that a person has seen.
+        plan: String,
+    },
     /// Make records due: those with these keys, or all.
     Retry {
         /// The records' keys.
@@ -56,6 +59,17 @@ pub enum Operated {
 }
 
 impl App<'_> {
+    /// The plan of `job` that the brake holds, also while another process holds the ledger.
+    ///
+    /// # Errors
+    /// When none is held, or the ledger cannot be read.
+    pub async fn held_plan(&self, job: &str) -> Result<Plan, AppError> {
+        let ledger = self.look_into_ledger().await?;
+        let held = ops::held(&ledger, job).await;
+        ledger.close().await;
+        Ok(held?)
+    }
+
     /// Does `operation` with `job`. Nothing is sent by this: the next pass acts on it.
     ///
     /// # Errors
@@ -104,8 +118,8 @@ pub(super) async fn answer(ledger: &Ledger, asked: &NewRequest) -> RequestEnd {
 
 async fn operate(ledger: &Ledger, job: &str, operation: &Operation) -> Result<Operated, OpsError> {
     Ok(match operation {
-        Operation::Approve => {
-            let plan = ops::approve(ledger, job).await?;
+        Operation::Approve { plan } => {
+            let plan = ops::approve(ledger, job, plan).await?;
             Operated::Approved { plan: plan.fingerprint.to_string(), counts: plan.counts }
         }
         Operation::Retry { keys } => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::connect::Reached;
 use super::pass::{JobFailure, PassOptions};
@@ -58,12 +58,16 @@ pub async fn run(
     let alerts = Alerts::start(ledger.clone(), app.clock.clone(), app.alerts());
     let all = passes(app, &ledger, &alerts, jobs, &mut mappings, &options, &mut finished).await;
     alerts.finish(&options.cancel).await;
-    let all = all?;
-    ledger.prune_history(app.config.ledger.keep_history).await?;
+    // The passes are over: how they ended counts, and not whether the history could be pruned after them.
+    if all.is_ok()
+        && let Err(cause) = ledger.prune_history(app.config.ledger.keep_history).await
+    {
+        warn!("the history is not pruned: {cause}");
+    }
     if let Some(ledger) = Arc::into_inner(ledger) {
         ledger.close().await;
     }
-    Ok(all)
+    all
 }
 
 /// Makes the passes here.

@@ -19,10 +19,12 @@ pub enum ApplyError {
 
 /// A run would change more than it may.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("held by the brake: {exceeded}; `bcsync approve {job}` lets it go ahead")]
+#[error("held by the brake: {exceeded}; `bcsync approve {job} --plan {plan}` lets it go ahead")]
 pub struct Held {
     /// The job.
     pub job: String,
     /// What is too much, with what is allowed.
     pub exceeded: String,
+    /// What the plan is called.
+    pub plan: String,
 }

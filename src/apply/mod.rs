@@ -126,6 +126,7 @@ impl Applier<'_> {
                 }
             }
             self.recover(run, round).await?;
+            self.brake_followers(run, round, lookups).await?;
             self.drain(run, round, lookups).await?;
         }
         self.finish(run, round).await

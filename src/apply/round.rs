@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::closing::Closing;
 use crate::bc::BcError;
 use crate::ledger::{Intent, OutboxRow};
-use crate::model::{Counters, Outcome, RecordState};
+use crate::model::{Allowed, Counters, Counts, Outcome, RecordState};
 
 /// How often a record is taken up in one run, whatever the reasons.
 const MOST_TRIES: u32 = 12;
@@ -40,6 +40,8 @@ pub(super) struct Round {
     /// Creates that have made no row so far, in the order of their sending, by records that may be sent again: BC lets only
     /// one of them all be made.
     pub(super) lost_creates: HashMap<String, Vec<Intent>>,
+    /// How much of each kind the whole run may do.
+    pub(super) allowed: Allowed,
     /// Links that are to be closed.
     pub(super) closing: Closing,
     /// Errors that several records may have, with the one record that is tried first.
@@ -267,11 +269,28 @@ impl Round {
         any
     }
 
+    /// The errors of records that follow in this round, because their probe went through.
+    pub(super) fn followed(&self) -> Vec<&str> {
+        let followed = self.probes.iter().filter(|(_, probe)| probe.passed == Passed::TakingUp);
+        followed.map(|(error, _)| error.as_str()).collect()
+    }
+
+    /// What was done so far, as the brake counts it.
+    pub(super) fn done(&self) -> Counts {
+        let Counters { created, adopted, updated, deleted, blocked, closed, .. } = self.counters;
+        Counts { creates: created, updates: adopted + updated, deletes: deleted + blocked, closes: closed }
+    }
+
     /// Gives up the run: of the records that are due nothing is sent. They are left in those states.
-    pub(super) fn hold(&mut self, left: Vec<(RecordState, u64)>) {
+    pub(super) fn hold(&mut self, left: &[(RecordState, u64)]) {
         self.next.clear();
         self.current.clear();
-        for (state, count) in left {
+        self.leave(left);
+    }
+
+    /// Counts records that are left in those states.
+    pub(super) fn leave(&mut self, left: &[(RecordState, u64)]) {
+        for &(state, count) in left {
             for _ in 0..count {
                 self.counters.count(Outcome::Left(state));
             }

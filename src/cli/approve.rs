@@ -3,16 +3,29 @@
 use std::io::Write as _;
 
 use super::args::{Approve, Global};
+use super::consent;
 use super::exit::{Exit, Failed};
 use super::outside::load_to_look;
 use crate::app::{App, Operated, Operation};
 use crate::config::ProcessEnvironment;
 
-/// Approves what is held. Nothing is sent by this: the next run does that.
+/// Approves what is held: the plan that was shown, and no other. Nothing is sent by this: the next run does that.
 pub(super) async fn approve(global: &Global, command: &Approve) -> Result<Exit, Failed> {
     let config = load_to_look(global, &ProcessEnvironment)?;
+    let app = App::new(&config, &ProcessEnvironment);
     let job = &command.job;
-    let operated = App::new(&config, &ProcessEnvironment).operate(job, &Operation::Approve).await?;
+    let plan = match &command.plan {
+        Some(plan) => plan.clone(),
+        None => {
+            let held = app.held_plan(job).await?;
+            writeln!(anstream::stderr(), "{job}: the brake holds plan {}: {}", held.name(), held.counts)?;
+            if consent::ask() == Some(false) {
+                return Err(Failed::new(Exit::Usage, "nothing was approved"));
+            }
+            held.fingerprint.to_string()
+        }
+    };
+    let operated = app.operate(job, &Operation::Approve { plan }).await?;
     let Operated::Approved { plan, counts } = operated else { return Ok(Exit::Done) };
     let mut out = anstream::stdout();
     if global.json {

@@ -132,6 +132,10 @@ pub(super) struct Approve {
     /// The job; `bcsync run JOB` applies it afterwards
     #[arg(value_name = "JOB")]
     pub(super) job: String,
+    /// The plan, as the held run named it: when another one is held by now, nothing is approved. Without it the plan that
+    /// is held is shown, and approved once you agree, or at once where nobody can be asked
+    #[arg(long, value_name = "HASH")]
+    pub(super) plan: Option<String>,
 }
 
 /// `retry`.

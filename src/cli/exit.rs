@@ -115,13 +115,12 @@ impl Failed {
 impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Busy(error) => Self::new(Exit::Busy, error.to_string()),
+            AppError::Busy(_) | AppError::NotTaken => Self::new(Exit::Busy, error.to_string()),
             AppError::Ledger(_) | AppError::NoLedger(_) | AppError::Daemon(_) => {
                 Self::new(Exit::Configuration, error.to_string())
             }
             AppError::HolderEnded => Self::new(Exit::Failed, error.to_string()),
             AppError::Check(report) => Self::of_report(&report.0),
-            AppError::Ops(OpsError::Ledger(_)) => Self::new(Exit::Configuration, error.to_string()),
             AppError::NoJob { .. } | AppError::Disabled { .. } | AppError::Ops(_) | AppError::Declined(_) => {
                 Self::new(Exit::Usage, error.to_string())
             }

@@ -7,6 +7,7 @@ mod args;
 mod backup;
 mod check;
 mod completions;
+mod consent;
 mod daemon;
 mod demo;
 mod exit;

@@ -1,8 +1,9 @@
 //! `rebind`: says what binding a target anew does, asks, and does it.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use super::args::{Global, Rebind};
+use super::consent;
 use super::exit::{Exit, Failed};
 use super::interrupt::Interrupt;
 use super::outside::load;
@@ -18,7 +19,7 @@ pub(super) async fn rebind(global: &Global, command: &Rebind) -> Result<Exit, Fa
     let mut refused = false;
     let agree = |rebinding: &Rebinding| {
         let _ = tell(target, rebinding);
-        let agreed = *yes || *rebinding == Rebinding::Nothing || asked();
+        let agreed = *yes || *rebinding == Rebinding::Nothing || consent::ask() == Some(true);
         refused = !agreed;
         agreed
     };
@@ -55,16 +56,6 @@ fn tell(target: &str, rebinding: &Rebinding) -> std::io::Result<()> {
             writeln!(err, "  rows that were written since then are compared with their records in full")
         }
     }
-}
-
-/// Asks on the terminal; without one nobody agrees.
-fn asked() -> bool {
-    if !std::io::stdin().is_terminal() {
-        return false;
-    }
-    let _ = write!(anstream::stderr(), "Go ahead? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 impl From<RebindError> for Failed {

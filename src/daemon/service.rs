@@ -322,6 +322,7 @@ impl Service {
     async fn drain(mut self, stop: &CancellationToken) -> Result<(), DaemonError> {
         self.systemd.stopping(DRAIN + alert::FAREWELL + BEAT * 10);
         info!(running = self.active.len(), "stopping");
+        tolerate(self.ledger.stop_serving().await.map_err(DaemonError::from))?;
         self.scheduler.stop().await;
         self.cancel.cancel();
         let limit = Instant::now() + DRAIN;

@@ -7,9 +7,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::file::beside;
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, held};
 use crate::clock::iso;
-use crate::model::{Counts, RunResult};
+use crate::model::{Plan, RunResult};
 
 /// A job whose last pass failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct HeldJob {
     /// When the pass began that was held last.
     pub since: DateTime<Utc>,
     /// What it was about to do.
-    pub counts: Counts,
+    pub plan: Plan,
 }
 
 /// A job with records that have been pending for long.
@@ -108,7 +108,7 @@ impl Ledger {
     pub async fn troubles(&self, pending_before: DateTime<Utc>) -> Result<Troubles, LedgerError> {
         let failing = sqlx::query("SELECT job, since, passes, result FROM failing ORDER BY job");
         let held = sqlx::query(
-            "SELECT job.name AS job, run.started_at AS since, creates, updates, deletes, closes \
+            "SELECT job.name AS job, run.started_at AS since, held_plan.* \
              FROM held_plan JOIN run USING (run_id) JOIN job ON job.job_id = held_plan.job_id ORDER BY job.name",
         );
         let unexplained = sqlx::query_as(
@@ -141,10 +141,8 @@ impl Ledger {
                 .collect::<Result<_, LedgerError>>()?,
             held: all(held.fetch_all(&self.readers).await?)
                 .map(|row| {
-                    let [creates, updates, deletes, closes] =
-                        ["creates", "updates", "deletes", "closes"].map(|name| count(&row, name));
-                    let counts = Counts { creates, updates, deletes, closes };
-                    Ok(HeldJob { job: row.get("job"), since: time(&row, "run", "job")?, counts })
+                    let since = time(&row, "run", "job")?;
+                    Ok(HeldJob { job: row.get("job"), since, plan: held::read(&row)?.plan })
                 })
                 .collect::<Result<_, LedgerError>>()?,
             closed_unexplained: unexplained.into_iter().map(|(job, count)| (job, count.unsigned_abs())).collect(),

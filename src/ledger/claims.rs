@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::outbox::checksum;
+use super::outbox::Content;
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::Fingerprint;
 
@@ -23,7 +23,7 @@ impl Ledger {
         .execute(&mut *tx)
         .await?;
         let freed = sqlx::query(
-            "SELECT seq, outbox.key, fingerprint, draft, claim FROM outbox \
+            "SELECT seq, outbox.key, fingerprint, draft, match_value, claim, removal, checksum FROM outbox \
              CROSS JOIN match_claims ON match_claims.target_id = ?1 AND match_claims.entity = ?2 \
                  AND match_claims.value = outbox.claim AND match_claims.job_id = ?3 AND match_claims.key = outbox.key \
              WHERE outbox.job_id = ?3 AND claim IS NOT NULL",
@@ -50,20 +50,31 @@ impl Ledger {
     }
 }
 
-/// The checksum of a row once it has the value that it claims.
+/// The checksum of a row once it has the value that it claims; an error when the row is not as it was written.
 fn sealed(job: JobId, row: &SqliteRow) -> Result<Fingerprint, LedgerError> {
     let key: &str = row.try_get("key")?;
     let fingerprint = Fingerprint::from_bytes(row.try_get("fingerprint")?)
-        .ok_or_else(|| LedgerError::Corrupt { table: "outbox", key: key.to_owned() })?;
-    let (draft, claim) = (row.try_get("draft")?, row.try_get("claim")?);
-    Ok(checksum(job, key, &fingerprint.to_string(), draft, claim, None).finish())
+        .ok_or_else(|| LedgerError::Corrupt { table: "outbox", key: key.to_owned() })?
+        .to_string();
+    let stored = Content {
+        key,
+        fingerprint: &fingerprint,
+        draft: row.try_get("draft")?,
+        match_value: row.try_get("match_value")?,
+        claim: row.try_get("claim")?,
+        removal: row.try_get("removal")?,
+    };
+    stored.checksum(job).verify(row.try_get("checksum")?, "outbox", key)?;
+    Ok(Content { match_value: stored.claim, claim: None, ..stored }.checksum(job).finish())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use chrono::DateTime;
+    use sqlx::AssertSqlSafe;
 
     use super::*;
     use crate::clock::ManualClock;
@@ -97,10 +108,9 @@ mod tests {
         Settlement::done(key, Fingerprint::of([key, number]), Outcome::Updated, SettledLink::Current(link))
     }
 
-    #[tokio::test]
-    async fn a_record_that_the_source_has_lost_claims_nothing_any_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = OpenOptions { path: folder.path().join("ledger.db"), store_values: true, redact: Vec::new() };
+    /// A ledger in `folder`, with a target and a job.
+    async fn ledger(folder: &Path) -> (Ledger, TargetId, JobId) {
+        let options = OpenOptions { path: folder.join("ledger.db"), store_values: true, redact: Vec::new() };
         let ledger = Ledger::open(options, Arc::new(ManualClock::new(DateTime::UNIX_EPOCH))).await.unwrap();
         let text = ToOwned::to_owned;
         let binding = Binding {
@@ -113,6 +123,32 @@ mod tests {
         };
         let target = ledger.bind(&binding).await.unwrap();
         let job = ledger.job("customers", target, ENTITY, Fingerprint::of([])).await.unwrap().id;
+        (ledger, target, job)
+    }
+
+    #[tokio::test]
+    async fn a_row_that_was_damaged_is_not_sealed_anew() {
+        for (column, damage) in [("claim", "'C2'"), ("draft", "draft || ' '"), ("key", "'4'")] {
+            let folder = tempfile::tempdir().unwrap();
+            let (ledger, target, job) = ledger(folder.path()).await;
+            let stage = async |page| ledger.stage(target, ENTITY, job, page, None, true).await.unwrap();
+            stage(vec![wanted("1", "C1")]).await;
+            assert_eq!(stage(vec![wanted("2", "C1")]).await.refused, 1);
+            let mut tx = ledger.write().await.unwrap();
+            let statement = format!("UPDATE outbox SET {column} = {damage} WHERE key = '2'");
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap();
+            tx.commit().await.unwrap();
+            stage(vec![Staged { stage: StagedAs::Filtered, ..wanted("1", "C1") }]).await;
+            let error = ledger.take_free_claims(target, ENTITY, job).await.unwrap_err();
+            assert!(matches!(error, LedgerError::Corrupt { table: "outbox", .. }), "{column}: {error}");
+            ledger.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_the_source_has_lost_claims_nothing_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ledger, target, job) = ledger(folder.path()).await;
         let run = ledger.begin_run(RunStart { job, cause: "test", full: true }).await.unwrap();
         let stage = async |page| ledger.stage(target, ENTITY, job, page, None, true).await.unwrap();
         let settle = async |done: &[Settlement]| ledger.settle(target, ENTITY, job, run, done).await.unwrap();

@@ -3,9 +3,12 @@
 //! An approval is a ceiling and no licence: whatever later runs do counts against it, until one of them goes through.
 
 use chrono::{DateTime, Utc};
-use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _};
 
+use super::checksum::Checksum;
 use super::outbox::DUE;
+use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError, RunId};
 use crate::model::{Counts, Fingerprint, Plan, RecordState};
 
@@ -20,25 +23,11 @@ pub struct HeldPlan {
     pub approved: bool,
 }
 
-type Row = (i64, Vec<u8>, i64, i64, i64, i64, bool);
-
 impl Ledger {
     /// The plan that the brake held at the last run of the job, if it did.
     pub async fn held_plan(&self, job: JobId) -> Result<Option<HeldPlan>, LedgerError> {
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT run_id, plan, creates, updates, deletes, closes, approved_at IS NOT NULL FROM held_plan \
-             WHERE job_id = ?1",
-        )
-        .bind(job.0)
-        .fetch_optional(&self.readers)
-        .await?;
-        row.map(|(run, plan, creates, updates, deletes, closes, approved)| {
-            let fingerprint = Fingerprint::from_bytes(&plan)
-                .ok_or_else(|| LedgerError::Corrupt { table: "held_plan", key: "plan".to_owned() })?;
-            let counts = counts([creates, updates, deletes, closes]);
-            Ok(HeldPlan { run: RunId(run), plan: Plan { counts, fingerprint }, approved })
-        })
-        .transpose()
+        let row = sqlx::query("SELECT * FROM held_plan WHERE job_id = ?1").bind(job.0);
+        row.fetch_optional(&self.readers).await?.as_ref().map(read).transpose()
     }
 
     /// What was done in runs of the job after `run`.
@@ -90,6 +79,37 @@ impl Ledger {
         Ok(states.iter().filter_map(known).collect())
     }
 
+    /// Holds the records of the job that are due at the time `as_of` and have one of these `errors`, which is no longer in
+    /// their way, and keeps `plan` for a person to approve. Gives how many there are.
+    pub async fn hold_followers(
+        &self,
+        job: JobId,
+        run: RunId,
+        plan: &Plan,
+        errors: &[String],
+        reason: &str,
+        as_of: DateTime<Utc>,
+    ) -> Result<u64, LedgerError> {
+        let mut tx = self.write().await?;
+        note(&mut tx, job, run, plan).await?;
+        let statement = format!(
+            "UPDATE outbox SET state = 'held', reason = ?3, code = NULL, correlation_id = NULL, error = NULL, \
+             retry_at = NULL, changed_at = ?4 \
+             WHERE job_id = ?1 AND state IN ('quarantined', 'waiting') AND error IN (SELECT value FROM json_each(?5)) \
+             AND {DUE}"
+        );
+        let held = sqlx::query(AssertSqlSafe(statement))
+            .bind(job.0)
+            .bind(crate::clock::iso(as_of))
+            .bind(reason)
+            .bind(self.now())
+            .bind(json_list(errors.iter().map(String::as_str)))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(held.rows_affected())
+    }
+
     /// Keeps `plan` for a person to approve; its records are held already.
     pub async fn note_held(&self, job: JobId, run: RunId, plan: &Plan) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
@@ -124,17 +144,46 @@ impl Ledger {
         Ok(())
     }
 
-    /// Approves the plan that is held; `None` when none is.
-    pub async fn approve(&self, job: JobId) -> Result<Option<Plan>, LedgerError> {
+    /// Approves `plan`, when it is the one that is held; whether it is.
+    pub async fn approve(&self, job: JobId, plan: Fingerprint) -> Result<bool, LedgerError> {
+        let held = self.held_plan(job).await?.filter(|held| held.plan.fingerprint == plan);
+        let Some(held) = held else { return Ok(false) };
+        if held.approved {
+            return Ok(true);
+        }
+        let now = self.now();
         let mut tx = self.write().await?;
-        sqlx::query("UPDATE held_plan SET approved_at = coalesce(approved_at, ?2) WHERE job_id = ?1")
-            .bind(job.0)
-            .bind(self.now())
-            .execute(&mut *tx)
-            .await?;
+        let approved = sqlx::query(
+            "UPDATE held_plan SET approved_at = ?4, checksum = ?5 WHERE job_id = ?1 AND run_id = ?2 AND plan = ?3",
+        )
+        .bind(job.0)
+        .bind(held.run.0)
+        .bind(plan.as_bytes().as_slice())
+        .bind(&now)
+        .bind(checksum(job, held.run, &held.plan, Some(&now)).finish().as_bytes().as_slice())
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
-        Ok(self.held_plan(job).await?.map(|held| held.plan))
+        Ok(approved.rows_affected() > 0)
     }
+}
+
+/// Reads a row of the table, with all its columns.
+pub(super) fn read(row: &SqliteRow) -> Result<HeldPlan, LedgerError> {
+    let (job, run) = (JobId(row.try_get("job_id")?), RunId(row.try_get("run_id")?));
+    let corrupt = || LedgerError::Corrupt { table: "held_plan", key: job.0.to_string() };
+    let fingerprint = Fingerprint::from_bytes(row.try_get("plan")?).ok_or_else(corrupt)?;
+    let counts =
+        counts([row.try_get("creates")?, row.try_get("updates")?, row.try_get("deletes")?, row.try_get("closes")?]);
+    let (plan, approved_at) = (Plan { counts, fingerprint }, row.try_get("approved_at")?);
+    checksum(job, run, &plan, approved_at).verify(row.try_get("checksum")?, "held_plan", &job.0.to_string())?;
+    Ok(HeldPlan { run, plan, approved: approved_at.is_some() })
+}
+
+fn checksum(job: JobId, run: RunId, plan: &Plan, approved_at: Option<&str>) -> Checksum {
+    let sum = Checksum::of_job("held_plan", job).number(run.0).text(&plan.fingerprint.to_string());
+    let Counts { creates, updates, deletes, closes } = plan.counts;
+    [creates, updates, deletes, closes].map(signed).into_iter().fold(sum, Checksum::number).nullable(approved_at)
 }
 
 async fn note(
@@ -143,10 +192,9 @@ async fn note(
     run: RunId,
     plan: &Plan,
 ) -> Result<(), LedgerError> {
-    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     sqlx::query(
-        "INSERT OR REPLACE INTO held_plan (job_id, run_id, plan, creates, updates, deletes, closes) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO held_plan (job_id, run_id, plan, creates, updates, deletes, closes, checksum) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .bind(job.0)
     .bind(run.0)
@@ -155,9 +203,15 @@ async fn note(
     .bind(signed(plan.counts.updates))
     .bind(signed(plan.counts.deletes))
     .bind(signed(plan.counts.closes))
+    .bind(checksum(job, run, plan, None).finish().as_bytes().as_slice())
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// A count as the table holds it.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn counts([creates, updates, deletes, closes]: [i64; 4]) -> Counts {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
-use super::outbox::{self, RENEWED};
+use super::outbox::{Content, RENEWED};
 use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError};
 use crate::model::{Draft, Fingerprint, Removal};
@@ -102,8 +102,10 @@ impl<'a> Lost<'a> {
     fn of(job: JobId, key: &'a str, match_value: Option<&'a str>, removal: Removal) -> Self {
         let draft = Draft::default().to_json();
         let fingerprint = lost(removal).to_string();
-        let checksum = outbox::checksum(job, key, &fingerprint, Some(&draft), match_value, Some(removal.as_str()));
-        Self { key, match_value, checksum: checksum.finish().to_string(), draft }
+        let (wanted, removal) = (Some(draft.as_str()), Some(removal.as_str()));
+        let content = Content { key, fingerprint: &fingerprint, draft: wanted, match_value, claim: None, removal };
+        let checksum = content.checksum(job).finish().to_string();
+        Self { key, match_value, draft, checksum }
     }
 }
 

@@ -68,17 +68,23 @@ impl Reason {
     }
 }
 
-/// The checksum of a row; `fingerprint` in hexadecimal digits.
-pub(super) fn checksum(
-    job: JobId,
-    key: &str,
-    fingerprint: &str,
-    draft: Option<&str>,
-    match_value: Option<&str>,
-    removal: Option<&str>,
-) -> Checksum {
-    let sum = Checksum::of_job("outbox", job).text(key).text(fingerprint);
-    sum.nullable(draft).nullable(match_value).nullable(removal)
+/// What a row says of its record: the columns that change only with its version, and that its checksum is over.
+pub(super) struct Content<'a> {
+    pub(super) key: &'a str,
+    /// In hexadecimal digits.
+    pub(super) fingerprint: &'a str,
+    pub(super) draft: Option<&'a str>,
+    pub(super) match_value: Option<&'a str>,
+    pub(super) claim: Option<&'a str>,
+    pub(super) removal: Option<&'a str>,
+}
+
+impl Content<'_> {
+    /// The checksum of the row in the outbox of the job.
+    pub(super) fn checksum(&self, job: JobId) -> Checksum {
+        let sum = Checksum::of_job("outbox", job).text(self.key).text(self.fingerprint).nullable(self.draft);
+        sum.nullable(self.match_value).nullable(self.claim).nullable(self.removal)
+    }
 }
 
 /// Reads a row of the table; `None` when something in it is damaged.
@@ -101,7 +107,9 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<OutboxRow>, sqlx::Error> {
     else {
         return Ok(None);
     };
-    if checksum(job, key, &fingerprint.to_string(), Some(draft), match_value, removal).finish() != stored {
+    let (hex, claim) = (fingerprint.to_string(), row.try_get("claim")?);
+    let content = Content { key, fingerprint: &hex, draft: Some(draft), match_value, claim, removal };
+    if content.checksum(job).finish() != stored {
         return Ok(None);
     }
     Ok(Some(OutboxRow {
@@ -151,7 +159,7 @@ impl Ledger {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         // NOT INDEXED: walking the rows in their order beats sorting all states of the index for every page.
         let statement = format!(
-            "SELECT seq, key, state, fingerprint, draft, removal, match_value, error, changed_at, \
+            "SELECT seq, key, state, fingerprint, draft, removal, match_value, claim, error, changed_at, \
              waiting_since, decision, seen_etag, checksum FROM outbox NOT INDEXED \
              WHERE job_id = ?1 AND {DUE} AND seq > ?3 ORDER BY seq LIMIT ?4"
         );
@@ -196,6 +204,13 @@ impl Ledger {
         .fetch_one(&self.readers)
         .await?;
         Ok(count.unsigned_abs())
+    }
+
+    /// Whether the outbox has rows of the job that are not due now.
+    pub async fn has_resting(&self, job: JobId) -> Result<bool, LedgerError> {
+        let statement = format!("SELECT EXISTS (SELECT 1 FROM outbox WHERE job_id = ?1 AND ({DUE}) IS NOT TRUE)");
+        let rests = sqlx::query_scalar(AssertSqlSafe(statement)).bind(job.0).bind(self.now());
+        Ok(rests.fetch_one(&self.readers).await?)
     }
 
     /// How many rows of the job are due at the time `as_of` whose records the source has lost.

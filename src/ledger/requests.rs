@@ -53,11 +53,16 @@ pub struct RequestEnd {
 pub enum RequestProgress {
     /// Nobody has taken it up.
     Asked,
+    /// It is not there any more: the holder ended without taking it up, and its successor takes up no old ones.
+    Gone,
     /// It was taken up.
     Taken,
     /// It is over.
     Finished(RequestEnd),
 }
+
+/// Whether the process that holds the ledger takes requests.
+const IS_SERVED: &str = "SELECT count(DISTINCT value) = 1 FROM meta WHERE name IN ('epoch', 'serving')";
 
 /// The holder's side.
 impl Ledger {
@@ -77,6 +82,14 @@ impl Ledger {
             .bind(self.epoch.to_string())
             .execute(&mut *tx)
             .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes no more requests. Whoever asked for what was not taken up so far is told to ask again.
+    pub async fn stop_serving(&self) -> Result<(), LedgerError> {
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE meta SET value = '' WHERE name = 'serving'").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM requests WHERE taken_at IS NULL AND finished_at IS NULL").execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
 
@@ -148,8 +161,7 @@ impl Asking {
             return Ok(None);
         }
         let pool = pool(&options.path, 1, false).await?;
-        let serving = "SELECT count(DISTINCT value) = 1 FROM meta WHERE name IN ('epoch', 'serving')";
-        if sqlx::query_scalar::<_, bool>(serving).fetch_one(&pool).await? {
+        if sqlx::query_scalar::<_, bool>(IS_SERVED).fetch_one(&pool).await? {
             Ok(Some(Self { pool, clock, options }))
         } else {
             pool.close().await;
@@ -157,9 +169,12 @@ impl Asking {
         }
     }
 
-    /// Makes requests, all or none.
-    pub async fn ask(&self, requests: &[NewRequest]) -> Result<Vec<RequestId>, LedgerError> {
+    /// Makes requests, all or none; `None` when they are no longer taken.
+    pub async fn ask(&self, requests: &[NewRequest]) -> Result<Option<Vec<RequestId>>, LedgerError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        if !sqlx::query_scalar::<_, bool>(IS_SERVED).fetch_one(&mut *tx).await? {
+            return Ok(None);
+        }
         let mut ids = Vec::with_capacity(requests.len());
         for NewRequest { kind, job, argument } in requests {
             let id = sqlx::query_scalar(
@@ -174,16 +189,16 @@ impl Asking {
             ids.push(RequestId(id));
         }
         tx.commit().await?;
-        Ok(ids)
+        Ok(Some(ids))
     }
 
-    /// How far a request has come. One that is no longer there was withdrawn by the holder's successor.
+    /// How far a request has come.
     pub async fn progress(&self, request: RequestId) -> Result<RequestProgress, LedgerError> {
         let row = sqlx::query("SELECT taken_at, result, message, run_id FROM requests WHERE request_id = ?1")
             .bind(request.0)
             .fetch_optional(&self.pool)
             .await?;
-        let Some(row) = row else { return Ok(RequestProgress::Asked) };
+        let Some(row) = row else { return Ok(RequestProgress::Gone) };
         let result: Option<String> = row.get("result");
         Ok(match result.as_deref().and_then(RunResult::parse) {
             Some(result) => RequestProgress::Finished(RequestEnd {

@@ -1,7 +1,8 @@
 //! Whether the file is sound, asked of SQLite before anything is sent because of it.
 //!
 //! Beside the structure this finds values that a constraint of their table forbids, and rows that an index does not know:
-//! an intent that its index has lost would be taken for one that never was. The wide rows are not compared with their
+//! an intent that its index has lost would be taken for one that never was, and a record whose time was damaged would
+//! never be due. The wide rows are not compared with their
 //! indexes, which would take longer than all the rest; each of them carries a checksum instead.
 
 use std::sync::Arc;

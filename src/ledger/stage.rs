@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
-use super::outbox::{self, RENEWED};
+use super::outbox::{Content, RENEWED};
 use super::rows::{json, json_list};
 use super::target::cursor_checksum;
 use super::withdraw::{release, withdraw};
@@ -67,7 +67,7 @@ pub struct Staging {
 }
 
 impl Ledger {
-    /// Stores a page of records and the cursor reached, in one transaction. `rename` allows a linked record to change
+    /// Stores a page of records and the cursor reached, if there is one, in one transaction. `rename` allows a linked record to change
     /// its match value.
     pub async fn stage(
         &self,
@@ -87,12 +87,7 @@ impl Ledger {
         }
         let staging = stage.carry_out(plan).await?;
         if let Some(cursor) = cursor {
-            sqlx::query("UPDATE job SET cursor = ?2, checksum = ?3 WHERE job_id = ?1")
-                .bind(job.0)
-                .bind(cursor)
-                .bind(cursor_checksum(job, cursor).finish().as_bytes().as_slice())
-                .execute(&mut *stage.tx)
-                .await?;
+            store_cursor(&mut stage.tx, job, cursor).await?;
         }
         crate::fault!("K2: inside the staging transaction");
         stage.tx.commit().await?;
@@ -100,9 +95,19 @@ impl Ledger {
         Ok(staging)
     }
 
-    /// Notes the end of a read: the mapping it was made with, and its time when it was complete.
-    pub async fn read_ended(&self, job: JobId, mapping: Fingerprint, complete: bool) -> Result<(), LedgerError> {
+    /// Notes the end of a read: the mapping it was made with, its time when it was complete, and the cursor reached, unless
+    /// that was stored with its pages.
+    pub async fn read_ended(
+        &self,
+        job: JobId,
+        mapping: Fingerprint,
+        complete: bool,
+        cursor: Option<&str>,
+    ) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
+        if let Some(cursor) = cursor {
+            store_cursor(&mut tx, job, cursor).await?;
+        }
         sqlx::query("UPDATE job SET mapping = ?2, full_at = CASE WHEN ?3 THEN ?4 ELSE full_at END WHERE job_id = ?1")
             .bind(job.0)
             .bind(mapping.as_bytes().as_slice())
@@ -113,6 +118,16 @@ impl Ledger {
         tx.commit().await?;
         Ok(())
     }
+}
+
+async fn store_cursor(tx: &mut Transaction<'static, Sqlite>, job: JobId, cursor: &str) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE job SET cursor = ?2, checksum = ?3 WHERE job_id = ?1")
+        .bind(job.0)
+        .bind(cursor)
+        .bind(cursor_checksum(job, cursor).finish().as_bytes().as_slice())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// What the ledger holds of a record before it is staged.
@@ -159,9 +174,10 @@ struct Sealed<'p> {
 
 impl<'p> Sealed<'p> {
     fn of(put: &'p Put, job: JobId) -> Self {
-        let Put { key, fingerprint, draft, match_value, .. } = put;
-        let checksum = outbox::checksum(job, key, fingerprint, draft.as_deref(), match_value.as_deref(), None);
-        Self { put, checksum: checksum.finish().to_string() }
+        let Put { key, fingerprint, draft, match_value, claim, .. } = put;
+        let (draft, match_value, claim) = (draft.as_deref(), match_value.as_deref(), claim.as_deref());
+        let content = Content { key, fingerprint, draft, match_value, claim, removal: None };
+        Self { put, checksum: content.checksum(job).finish().to_string() }
     }
 }
 

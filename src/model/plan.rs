@@ -44,6 +44,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// These and `more`.
+    #[must_use]
+    pub fn with(self, more: Self) -> Self {
+        Self {
+            creates: self.creates.saturating_add(more.creates),
+            updates: self.updates.saturating_add(more.updates),
+            deletes: self.deletes.saturating_add(more.deletes),
+            closes: self.closes.saturating_add(more.closes),
+        }
+    }
+
     /// What is left of these once `done` is done.
     #[must_use]
     pub fn without(self, done: Self) -> Self {
@@ -63,6 +74,9 @@ impl fmt::Display for Counts {
     }
 }
 
+/// How many digits of its hash name a plan.
+const NAME_DIGITS: usize = 8;
+
 /// All that one run is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
@@ -70,6 +84,22 @@ pub struct Plan {
     pub counts: Counts,
     /// Over key, kind and wanted content of each step.
     pub fingerprint: Fingerprint,
+}
+
+impl Plan {
+    /// What people call it: the first digits of its hash.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let mut name = self.fingerprint.to_string();
+        name.truncate(NAME_DIGITS);
+        name
+    }
+
+    /// Whether `name` is its name, or more of its hash.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        name.len() >= NAME_DIGITS && self.fingerprint.to_string().starts_with(&name.to_ascii_lowercase())
+    }
 }
 
 /// A plan under construction. It does not grow with the number of steps.
@@ -127,6 +157,19 @@ mod tests {
             plan(&[(Step::Create, "1", "b")]),
         ] {
             assert_ne!(whole.fingerprint, other.fingerprint);
+        }
+    }
+
+    #[test]
+    fn a_plan_is_called_by_the_beginning_of_its_hash() {
+        let plan = plan(&[(Step::Create, "1", "a")]);
+        let (name, hash) = (plan.name(), plan.fingerprint.to_string());
+        assert_eq!(name, hash[..8]);
+        for called in [&name, &hash, &name.to_ascii_uppercase()] {
+            assert!(plan.is_called(called), "{called}");
+        }
+        for other in ["", &name[..7], "00000000", &format!("{hash}0")] {
+            assert!(!plan.is_called(other), "{other}");
         }
     }
 }

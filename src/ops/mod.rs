@@ -5,12 +5,13 @@ mod backup;
 mod resolve;
 mod retry;
 
-pub use approve::approve;
+pub use approve::{approve, held};
 pub use backup::backup;
 pub use resolve::resolve;
 pub use retry::retry;
 
 use crate::ledger::LedgerError;
+use crate::model::Counts;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,18 @@ pub enum OpsError {
     /// There is nothing to approve.
     #[error("the brake holds nothing of job {0}")]
     NotHeld(String),
+    /// The plan to approve is not the one that is held.
+    #[error("nothing was approved: of job {job} the brake holds plan {held} ({counts}) now, not {asked}")]
+    OtherPlan {
+        /// The job.
+        job: String,
+        /// The plan that a person has seen.
+        asked: String,
+        /// What the held one is called.
+        held: String,
+        /// How much of each kind it is.
+        counts: Counts,
+    },
     /// A record is not there, or not in the state that it would have to be in.
     #[error("record {key} of job {job} {problem}")]
     Record {

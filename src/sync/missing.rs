@@ -1,7 +1,8 @@
 //! What a complete read of everything tells of records that it did not find.
 //!
 //! An interrupted or failed read tells nothing, and neither does one that found next to nothing: that is more likely a
-//! broken source than a mass of deletes.
+//! broken source than a mass of deletes. Where rows stay in any case it is no error, because a query may well give less and
+//! less of what it once gave; but nothing is forgotten because of it.
 
 use tracing::{info, warn};
 
@@ -25,11 +26,16 @@ impl Pass<'_> {
         let expected = self.ledger.expected(job).await?;
         let removal = self.job.on_delete.removal();
         let nothing = reading.counters.read == 0 && expected > 0;
-        let collapsed = removal.is_some() && expected >= COLLAPSE_FROM && reading.linked < expected.div_ceil(2);
-        if nothing || collapsed {
+        let collapsed = expected >= COLLAPSE_FROM && reading.linked < expected.div_ceil(2);
+        if nothing || (collapsed && removal.is_some()) {
             return Err(SyncError::Collapsed { job: self.job.name.clone(), found: reading.linked, linked: expected });
         }
-        self.withdraw_vanished(job, outbox_end, reading).await?;
+        if collapsed {
+            let (job, found) = (&self.job.name, reading.linked);
+            warn!(%job, found, linked = expected, "the source has fewer than half of the linked records; what is still to be sent is kept, whether the source has it or not");
+        } else {
+            self.withdraw_vanished(job, outbox_end, reading).await?;
+        }
         let missing = match removal {
             None => expected.saturating_sub(reading.linked),
             Some(removal) => self.remove_missing(job, removal, reading).await?,

@@ -70,11 +70,15 @@ impl Pass<'_> {
             .map(|page| self.compare(row.id, mapping, page, watched))
             .buffered(COMPARED_AT_ONCE);
         let mut compared = std::pin::pin!(compared);
-        while let Some((page, standings, links)) = self.unless_cancelled(compared.try_next()).await?? {
+        while let Some((mut page, standings, links)) = self.unless_cancelled(compared.try_next()).await?? {
             if let Some(present) = &mut reading.present {
                 for link in links {
                     present.insert(link);
                 }
+            }
+            if full {
+                // Whether everything was read that there is turns out at the end.
+                page.checkpoint = None;
             }
             crate::fault!("K1: page read");
             self.stage(row.id, mapping, page, standings, reading).await?;
@@ -88,11 +92,13 @@ impl Pass<'_> {
         if summary.null_cursors > 0 && self.job.stream.cursor.is_some() {
             warn!(job = %self.job.name, records = summary.null_cursors, "records without a cursor value are seen by full reads only");
         }
-        if full && summary.complete {
+        let complete = full && summary.complete;
+        if complete {
             self.conclude(row.id, outbox_end, reading).await?;
         }
         crate::fault!("K3: read to the end");
-        self.ledger.read_ended(row.id, mapping, full && summary.complete).await?;
+        let cursor = summary.next_cursor.as_deref().filter(|_| complete);
+        self.ledger.read_ended(row.id, mapping, complete, cursor).await?;
         Ok(())
     }
 

@@ -100,7 +100,7 @@ async fn what_the_brake_holds_is_told_of_until_it_goes() {
         bed.run().await.exits(4);
         assert_eq!(in_short(&told(bed)), ["held held customers"]);
         let message = told(bed)[0]["message"].as_str().unwrap().to_owned();
-        assert!(message.contains("3 creates") && message.contains("`bcsync approve customers`"), "{message}");
+        assert!(message.contains("3 creates") && message.contains("`bcsync approve customers --plan "), "{message}");
         bed.output(&["approve", "customers"]).await;
         bed.run().await.exits(0);
         assert_eq!(in_short(&told(bed)), ["held held customers", "recovered held customers"]);

@@ -1,9 +1,9 @@
 //! The brake: how much one run may change before it asks a person.
 
-use bcsync::simulator::{Deed, FaultKind};
+use bcsync::simulator::{Deed, Fault, FaultKind};
 use serde_json::json;
 
-use crate::bed::{Pass, TestBed, bed};
+use crate::bed::{Pass, TestBed, bed, writes};
 
 /// Gives the job customers a brake.
 fn brake(bed: &mut TestBed, limits: &str) {
@@ -15,13 +15,21 @@ fn brake(bed: &mut TestBed, limits: &str) {
 fn is_held(bed: &TestBed, pass: Pass, exceeded: &str) -> Pass {
     let pass = pass.exits(4);
     assert_eq!(
-        pass.message("customers"),
-        format!("held by the brake: {exceeded}; `bcsync approve customers` lets it go ahead"),
+        pass.message("customers").replace(&plan_of(&pass), "HASH"),
+        format!("held by the brake: {exceeded}; `bcsync approve customers --plan HASH` lets it go ahead"),
         "{}",
         pass.details()
     );
     assert_eq!(bed.simulator.stats().writes(), 0, "{}", pass.details());
     pass
+}
+
+/// What the plan is called that `pass` held.
+#[track_caller]
+fn plan_of(pass: &Pass) -> String {
+    let message = pass.message("customers");
+    let named = message.split_once("--plan ").unwrap_or_else(|| panic!("{}", pass.details())).1;
+    named.chars().take_while(char::is_ascii_hexdigit).collect()
 }
 
 async fn approve(bed: &mut TestBed) -> String {
@@ -34,18 +42,23 @@ async fn a_run_over_the_limit_sends_nothing_until_a_person_approves_it() {
         brake(bed, "creates = { max = 2 }");
         bed.accounts(1..=3).await;
         let pass = bed.run().await;
-        is_held(bed, pass, "3 creates, allowed are 2").did("customers", "3 staged, 3 held");
+        let pass = is_held(bed, pass, "3 creates, allowed are 2").did("customers", "3 staged, 3 held");
+        let plan = plan_of(&pass);
         assert_eq!(
             bed.reason("customers", "3").await,
-            "held: held by the brake: 3 creates, allowed are 2; `bcsync approve customers` lets it go ahead"
+            format!(
+                "held: held by the brake: 3 creates, allowed are 2; `bcsync approve customers --plan {plan}` lets it go ahead"
+            )
         );
-        let status = "SELECT last_result, held, pending FROM job_status WHERE job = 'customers'";
-        assert_eq!(bed.ledger_value(status).await, "held|3|0");
+        let status = "SELECT last_result, held, pending, held_plan FROM job_status WHERE job = 'customers'";
+        let shown = format!("held|3|0|{plan}: 3 creates, 0 updates, 0 deletes, 0 closes");
+        assert_eq!(bed.ledger_value(status).await, shown);
         let pass = bed.run().await;
         is_held(bed, pass, "3 creates, allowed are 2").did("customers", "3 queued, 3 held");
 
         let told = approve(bed).await;
         assert!(told.contains("approved are 3 creates, 0 updates, 0 deletes, 0 closes"), "{told}");
+        assert_eq!(bed.ledger_value(status).await, format!("{shown}, approved"));
         bed.run().await.exits(0).did("customers", "3 queued, 3 created");
 
         // The approval is used up.
@@ -76,6 +89,29 @@ async fn an_approval_is_a_ceiling_and_no_licence() {
         bed.crm("DELETE FROM account WHERE id = 1").await;
         bed.accounts([5]).await;
         bed.run().await.exits(0).did("customers", "3 queued, 1 staged, 4 created");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_plan_that_a_person_has_seen_is_approved() {
+    bed(async |bed| {
+        brake(bed, "creates = { max = 2 }");
+        bed.accounts(1..=3).await;
+        let seen = plan_of(&bed.run().await.exits(4));
+        bed.accounts(4..=9).await;
+        let held = plan_of(&bed.run().await.exits(4));
+        let output = bed.bcsync(&["approve", "customers", "--plan", &seen]).await;
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let problem = format!(
+            "nothing was approved: of job customers the brake holds plan {held} (9 creates, 0 updates, 0 deletes, 0 \
+             closes) now, not {seen}"
+        );
+        assert!(said.contains(&problem), "{said}");
+        bed.run().await.exits(4);
+        bed.output(&["approve", "customers", "--plan", &held]).await;
+        bed.run().await.exits(0).did("customers", "9 queued, 9 created");
     })
     .await;
 }
@@ -252,6 +288,57 @@ async fn a_held_run_still_finds_out_about_lost_answers() {
         assert_eq!(bed.ledger("SELECT key FROM intent").await, [""; 0]);
         bed.output(&["approve", "orders"]).await;
         bed.run().await.exits(0).did("orders", "3 queued, 3 created");
+    })
+    .await;
+}
+
+/// Four customers whose rows are to be deleted and that Business Central does not let go, all for one reason, with a brake
+/// of two deletes.
+async fn four_undeletable(bed: &mut TestBed) {
+    bed.configure("rename = false", "rename = false\non_delete = \"delete\"");
+    brake(bed, "deletes = { max = 2 }");
+    bed.accounts(1..=5).await;
+    bed.run().await.exits(0);
+    let kind = FaultKind::Refuse {
+        status: 400,
+        code: "Application_DialogException".to_owned(),
+        message: "You cannot delete a customer that has ledger entries.".to_owned(),
+    };
+    bed.simulator.inject(Fault { every: Some(1), times: None, ..Fault::once(kind, writes("DELETE", "customers")) });
+    for lost in [[1, 2], [3, 4]] {
+        let [one, other] = lost;
+        bed.crm(&format!("DELETE FROM account WHERE id IN ({one}, {other})")).await;
+        bed.run().await.exits(1);
+    }
+    bed.output(&["retry", "customers"]).await;
+    bed.simulator.reset_stats();
+}
+
+#[tokio::test]
+async fn of_records_with_one_error_the_one_that_is_tried_counts() {
+    bed(async |bed| {
+        four_undeletable(bed).await;
+        bed.accounts([6]).await;
+        bed.run().await.exits(1).did("customers", "1 unchanged, 1 staged, 1 created, 1 quarantined");
+        assert_eq!(bed.sent("customers"), (1, 0, 0, 1));
+        bed.run().await.exits(1).did("customers", "2 unchanged");
+        bed.accounts(1..=4).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_that_follow_the_one_that_was_tried_are_held_when_they_are_too_many() {
+    bed(async |bed| {
+        four_undeletable(bed).await;
+        bed.simulator.clear_faults();
+        let pass = bed.run().await.exits(4).did("customers", "1 unchanged, 1 deleted, 3 held");
+        assert!(pass.message("customers").contains("4 deletes, allowed are 2"), "{}", pass.details());
+        assert_eq!(bed.ledger_value("SELECT deletes FROM held_plan").await, "3");
+        let pass = bed.run().await.exits(4).did("customers", "1 unchanged, 3 held");
+        assert!(pass.message("customers").contains("3 deletes, allowed are 2"), "{}", pass.details());
+        approve(bed).await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 3 deleted");
     })
     .await;
 }

@@ -120,3 +120,26 @@ async fn records_that_vanish_from_the_source_are_told_and_their_rows_stay() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_full_read_of_a_collapsed_source_leaves_the_cursor_where_it_was() {
+    bed(async |bed| {
+        with_cursor(bed);
+        bed.configure("rename = false", "rename = false\non_delete = \"block\"");
+        bed.accounts(1..=100).await;
+        bed.crm("UPDATE account SET updated_at = '2026-01-01 10:00:00'").await;
+        bed.run().await.exits(0);
+        // A change that the source does not have for a while, and a later one that it has.
+        bed.crm(
+            "UPDATE account SET email = 'new@c1.example', updated_at = '2026-01-01 11:00:00' WHERE id = 1;
+             UPDATE account SET email = 'new@c99.example', updated_at = '2026-01-01 12:00:00' WHERE id = 99;
+             CREATE TABLE elsewhere AS SELECT * FROM account WHERE id < 60; DELETE FROM account WHERE id < 60;",
+        )
+        .await;
+        bed.run_with(&["--full"]).await.exits(3).did("customers", "40 unchanged, 1 staged, 1 updated");
+        bed.crm("INSERT INTO account SELECT * FROM elsewhere").await;
+        bed.run().await.exits(0);
+        assert_eq!(bed.customer("C1")["email"], "new@c1.example");
+    })
+    .await;
+}

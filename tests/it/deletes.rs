@@ -202,6 +202,25 @@ async fn a_source_that_is_empty_or_half_gone_is_an_error_and_no_mass_delete() {
 }
 
 #[tokio::test]
+async fn what_a_collapsed_source_lacks_is_not_forgotten_where_rows_stay() {
+    bed(async |bed| {
+        customers(bed, 100, "keep").await;
+        bed.accounts(101..=102).await;
+        bed.crm("UPDATE account SET country = 'nowhere at all' WHERE id > 100").await;
+        bed.run().await.exits(1).did("customers", "100 unchanged, 2 refused");
+        bed.crm("CREATE TABLE elsewhere AS SELECT * FROM account; DELETE FROM account WHERE id > 49").await;
+        let pass = bed.run().await.exits(1).did("customers", "49 unchanged");
+        assert!(pass.details().contains("fewer than half of the linked records"), "{}", pass.details());
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM failed_records").await, "2");
+        // One more makes it a source that has lost records.
+        bed.accounts([50]).await;
+        bed.run().await.exits(0).did("customers", "50 unchanged");
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM failed_records").await, "0");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_empty_source_is_told_of_although_rows_stay_in_any_case() {
     bed(async |bed| {
         customers(bed, 2, "keep").await;

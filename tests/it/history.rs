@@ -278,6 +278,22 @@ async fn history_that_is_old_enough_goes_and_links_stay() {
 }
 
 #[tokio::test]
+async fn a_history_that_cannot_be_pruned_takes_nothing_from_the_passes() {
+    bed(async |bed| {
+        bed.configure("[ledger]", "[ledger]\nkeep_history = \"1ms\"");
+        bed.accounts([1]).await;
+        bed.run().await.exits(0);
+        bed.write_ledger("CREATE TRIGGER kept BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'not now'); END").await;
+        bed.crm("UPDATE account SET credit = '7'").await;
+        let pass = bed.run().await.exits(0).did("customers", "1 staged, 1 updated");
+        assert!(pass.details().contains("the history is not pruned"), "{}", pass.details());
+        assert!(!bed.folder().join("ledger.db-wal").exists(), "the ledger was not closed");
+        bed.write_ledger("DROP TRIGGER kept").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_ledger_writes_to_no_other_company() {
     let companies = vec!["CRONUS USA, Inc.".to_owned(), "Other Ltd.".to_owned()];
     bed_with(Options { companies, ..Options::default() }, async |bed| {

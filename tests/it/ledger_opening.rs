@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bcsync::clock::SystemClock;
 use bcsync::ledger::{Ledger, LedgerError, OpenOptions};
 use bcsync::model::RunResult;
+use bcsync::simulator::FaultKind;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
@@ -164,6 +165,55 @@ async fn a_part_of_a_ledger_is_refused_wherever_it_was_cut() {
         }
         replace(&path, &whole);
         bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_that_rests_by_mistake_and_an_approval_that_nobody_gave_are_told_of() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        let refuse = FaultKind::Refuse {
+            status: 400,
+            code: "Application_DialogException".to_owned(),
+            message: "Not like this.".to_owned(),
+        };
+        bed.strike("POST", "customers", refuse);
+        bed.run().await.exits(1);
+        bed.configure(
+            "[jobs.customers.fields]",
+            "[jobs.customers.brake]\ncreates = { max = 1 }\n\n[jobs.customers.fields]",
+        );
+        bed.accounts([2, 3]).await;
+        bed.run().await.exits(4).did("customers", "1 queued, 2 staged, 2 held");
+        let path = bed.folder().join("ledger.db");
+        let whole = fs::read(&path).unwrap();
+        // The disk changes a row and leaves its index alone, which SQLite does only when it does not know of that.
+        let forget = "PRAGMA writable_schema = ON; \
+                      CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'outbox_once_more'; \
+                      DELETE FROM sqlite_schema WHERE name = 'outbox_once_more'";
+        let remember = "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema SELECT * FROM kept; DROP TABLE kept";
+        for (damage, told) in [
+            ("outbox SET refused = 1 WHERE key = '1'", "the ledger is damaged ("),
+            ("outbox SET refused = 1 WHERE key = '2'", "the ledger is damaged ("),
+            ("outbox SET retry_at = '2089-11-12T13:14:15.161Z' WHERE key = '1'", "the ledger is damaged ("),
+            ("outbox SET retry_at = '2089-11-12T13:14:15.161Z' WHERE key = '2'", "the ledger is damaged ("),
+            ("outbox SET waiting_since = '2001-01-01T00:00:00.000Z'", "the ledger is damaged ("),
+            ("outbox SET decision = 'source'", "the ledger is damaged ("),
+            ("outbox SET seen_etag = 'another'", "the ledger is damaged ("),
+            ("held_plan SET creates = creates + 64", "the row of 1 in its table `held_plan` is not as it was written"),
+            ("held_plan SET approved_at = '1'", "the row of 1 in its table `held_plan` is not as it was written"),
+        ] {
+            for sql in [forget, &format!("UPDATE {damage}"), remember] {
+                change(&path, sql).await;
+            }
+            let pass = bed.run().await.exits(78);
+            assert!(pass.message("customers").contains(told), "{damage}: {}", pass.details());
+            assert_eq!(bed.rows("customers").len(), 0, "{damage}");
+            replace(&path, &whole);
+        }
+        bed.output(&["approve", "customers"]).await;
+        bed.run().await.exits(1).did("customers", "3 queued, 2 created");
     })
     .await;
 }

@@ -1,6 +1,8 @@
 //! What other processes ask of the daemon.
 
-use super::{Running, until_ledger};
+use bcsync::simulator::FaultKind;
+
+use super::{Running, until, until_ledger};
 use crate::bed::{bed, pass_of};
 
 #[tokio::test]
@@ -80,6 +82,44 @@ async fn a_request_that_nobody_takes_up_is_withdrawn() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_gone_is_told_of_and_not_waited_for() {
+    bed(async |bed| {
+        let daemon = Running::start(bed).ready().await;
+        daemon.signal("STOP");
+        let asking = bed.command(&["run"]).spawn().unwrap();
+        until_ledger(bed, "SELECT count(*) FROM requests", "2").await;
+        // What the next daemon does with what this one left.
+        bed.write_ledger("DELETE FROM requests").await;
+        let output = crate::process::ended(asking).await;
+        assert_eq!(output.status.code(), Some(75));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("stopped before it took that up, and nothing was done; ask again"), "{said}");
+        daemon.signal("CONT");
+        daemon.stops().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_stops_takes_no_more_requests() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.strike("POST", "customers", FaultKind::Latency { ms: 8_000 });
+        let daemon = Running::start(bed).ready().await;
+        let asking = bed.command(&["run", "customers"]).spawn().unwrap();
+        until(|| bed.simulator.faults().is_empty(), || "nothing came".to_owned()).await;
+        daemon.signal("TERM");
+        until_ledger(bed, "SELECT value FROM meta WHERE name = 'serving'", "").await;
+        let output = bed.bcsync(&["run", "orders"]).await;
+        assert_eq!(output.status.code(), Some(75));
+        assert_eq!(bed.ledger_value("SELECT group_concat(job) FROM requests").await, "customers");
+        assert_eq!(daemon.ends().await, Some(0));
+        assert!(crate::process::ended(asking).await.status.success());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_asked_a_daemon_that_dies_is_told() {
     bed(async |bed| {
         bed.accounts(1..=20).await;
@@ -133,7 +173,7 @@ async fn what_operators_do_works_beside_a_daemon() {
         let output = bed.bcsync(&["approve", "customers"]).await;
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("the brake holds nothing of job customers"));
-        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE kind = 'operation'").await, "7");
+        assert_eq!(bed.ledger_value("SELECT count(*) FROM requests WHERE kind = 'operation'").await, "6");
 
         bed.crm("UPDATE account SET name = 'Else' WHERE id = 1; UPDATE account SET no = 'C2' WHERE id = 2").await;
         bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
@@ -146,6 +186,21 @@ async fn what_operators_do_works_beside_a_daemon() {
         assert!(told.contains("record 1 is decided"), "{told}");
         bed.run().await.exits(0);
         assert_eq!(bed.customer("C1")["displayName"], "Else");
+
+        bed.configure(
+            "[jobs.customers.fields]",
+            "[jobs.customers.brake]\ncreates = { max = 0 }\n\n[jobs.customers.fields]",
+        );
+        daemon.signal("HUP");
+        daemon.logs("was reloaded", 2).await;
+        bed.accounts([3]).await;
+        bed.run().await.exits(4).did("customers", "2 unchanged, 1 staged, 1 held");
+        let told = bed.output(&["approve", "customers"]).await;
+        assert!(told.contains("approved are 1 creates, 0 updates, 0 deletes, 0 closes"), "{told}");
+        let output = bed.bcsync(&["approve", "customers", "--plan", "00000000"]).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("nothing was approved"));
+        bed.run().await.exits(0).did("customers", "2 unchanged, 1 queued, 1 created");
         daemon.stops().await;
     })
     .await;
