@@ -183,6 +183,19 @@ async fn a_changed_item_keeps_the_price_and_text_of_its_line() {
 }
 
 #[tokio::test]
+async fn another_quantity_leaves_what_is_to_be_shipped_as_it_is_mapped() {
+    bed(async |bed| {
+        bed.configure("unitPrice = \"price\"", "unitPrice = \"price\"\nshipQuantity = \"0\"");
+        one_order(bed).await;
+        bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1)[0], "10000 7 Line 1");
+        assert_eq!(bed.lines(1)[0]["shipQuantity"], 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_changed_header_leaves_the_lines_alone() {
     bed(async |bed| {
         one_order(bed).await;
