@@ -69,7 +69,8 @@ fn line_changes(wanted: &[ResolvedLine], last: &Snapshot, highest_sequence: i64)
         if let Some(known) = last.lines.iter().find(|known| known.key == line.key) {
             let changes = changes(&line.properties, &known.sent);
             if !changes.is_empty() {
-                actions.push(LineChange::Change { key: line.key.clone(), sequence: known.sequence, changes });
+                let (key, properties) = (line.key.clone(), line.properties.clone());
+                actions.push(LineChange::Change { key, sequence: known.sequence, changes, properties });
             }
         } else {
             let properties = line.properties.clone();

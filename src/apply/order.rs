@@ -13,7 +13,7 @@ use super::operation::{Prepared, What, Write, field_changes, object};
 use crate::bc::{Operation, Row};
 use crate::ledger::{FieldChange, Link, SettledLink, Settlement};
 use crate::model::{
-    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, Snapshot, Value, Values,
+    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, Snapshot, Value,
 };
 
 /// Lines that one transaction changes at most: with the header and the read-back 99 of BC's 100 operations.
@@ -133,7 +133,9 @@ impl LinePlan<'_> {
     fn add(&mut self, change: LineChange, snapshot: &mut Snapshot) {
         match change {
             LineChange::Add(line) => self.insert(line, snapshot),
-            LineChange::Change { key, sequence, changes } => self.change(key, sequence, changes, snapshot),
+            LineChange::Change { key, sequence, changes, properties } => {
+                self.change(NewLine { key, sequence, properties }, changes, snapshot);
+            }
             LineChange::Remove { key, sequence } => self.remove(&key, sequence, snapshot),
         }
     }
@@ -150,25 +152,25 @@ impl LinePlan<'_> {
         snapshot.lines.push(LinkedLine { key, sequence, id: None, sent: properties, answered: Vec::new() });
     }
 
-    fn change(&mut self, key: String, sequence: i64, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
-        let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
-        let mut wanted = known.map(|line| line.sent.clone()).unwrap_or_default();
-        merge(&mut wanted, &changes);
+    /// Makes `changes` in the line, so that it becomes `wanted`.
+    fn change(&mut self, wanted: NewLine, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
+        let NewLine { key, sequence, .. } = &wanted;
+        let known = self.link.snapshot.lines.iter().find(|line| line.key == *key);
         let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) else {
             // A person deleted the line in BC.
             let deleted = FieldChange { property: format!("lines[{key}]"), old: None, new: None };
             match self.policy {
                 OnConflict::Hold => self.held.push(deleted),
-                OnConflict::BcWins => take(snapshot, &key, &changes, None),
+                OnConflict::BcWins => take(snapshot, &wanted, None),
                 // Somebody's line has its place: nobody can tell what became of ours.
-                OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == sequence) => {
+                OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == *sequence) => {
                     self.held.push(deleted);
                 }
-                OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }, snapshot),
+                OnConflict::SourceWins => self.insert(wanted, snapshot),
             }
             return;
         };
-        let (mut send, mut kept) = (Vec::new(), Vec::new());
+        let mut send = Vec::new();
         for change in changes {
             let held = row.get(&change.name);
             let is =
@@ -177,16 +179,15 @@ impl LinePlan<'_> {
             let untouched = is(change.old.as_ref()) || is(ours) || is(Some(&change.new)) || change.old.is_none();
             match self.policy {
                 _ if untouched => {
-                    self.field(&key, &change.name, change.old.clone(), Some(change.new.clone()));
+                    self.field(key, &change.name, change.old.clone(), Some(change.new.clone()));
                     send.push(change);
                 }
                 OnConflict::SourceWins => {
-                    self.field(&key, &change.name, held.cloned(), Some(change.new.clone()));
+                    self.field(key, &change.name, held.cloned(), Some(change.new.clone()));
                     send.push(change);
                 }
                 OnConflict::BcWins => {
-                    self.field(&key, &change.name, Some(change.new.clone()), held.cloned());
-                    kept.push(change);
+                    self.field(key, &change.name, Some(change.new), held.cloned());
                 }
                 OnConflict::Hold => {
                     let property = format!("lines[{key}].{}", change.name);
@@ -194,13 +195,12 @@ impl LinePlan<'_> {
                 }
             }
         }
-        take(snapshot, &key, &kept, Some(row));
+        take(snapshot, &wanted, Some(row));
         if send.is_empty() {
             return;
         }
-        take(snapshot, &key, &send, Some(row));
         let schema = self.job.line_schema.as_deref().unwrap_or(&self.job.schema);
-        let body = compare::with_overwritten(schema, &send, &wanted, Some(row));
+        let body = compare::with_overwritten(schema, &send, &wanted.properties, Some(row));
         self.operations.push(Operation::patch(self.path(Some(&row.id)), ANY_ETAG, object(&body)));
     }
 
@@ -255,21 +255,11 @@ impl LinePlan<'_> {
     }
 }
 
-/// What the link holds of the line `key` once `changes` are made, or are known not to be: `row` is the line before.
-fn take(snapshot: &mut Snapshot, key: &str, changes: &[PropertyChange], row: Option<&Row>) {
-    let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == key) else { return };
-    merge(&mut line.sent, changes);
+/// What the link holds of a line once it is as `wanted`, or is known not to become so: `row` is the line before.
+fn take(snapshot: &mut Snapshot, wanted: &NewLine, row: Option<&Row>) {
+    let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == wanted.key) else { return };
+    line.sent.clone_from(&wanted.properties);
     if let Some(row) = row {
         line.answered = compare::answered(&line.sent, row);
-    }
-}
-
-/// Puts the new values of `changes` into `values`.
-fn merge(values: &mut Values, changes: &[PropertyChange]) {
-    for change in changes {
-        match values.iter_mut().find(|(name, _)| *name == change.name) {
-            Some((_, value)) => *value = change.new.clone(),
-            None => values.push((change.name.clone(), change.new.clone())),
-        }
     }
 }

@@ -68,6 +68,8 @@ pub enum Rule {
     NotNegative,
     /// From 0 to 100.
     Percent,
+    /// BC answers it with something else than was written, so that nothing can be concluded from what it holds.
+    ReadsOtherwise,
 }
 
 /// One property of an entity.
@@ -178,6 +180,12 @@ impl EntitySchema {
             Overwrites::These(names) => names.contains(&other),
             Overwrites::AllThatFollow => self.position(other) > self.position(changed),
         })
+    }
+
+    /// Whether BC answers the property `name` with something else than was written.
+    #[must_use]
+    pub fn reads_otherwise(&self, name: &str) -> bool {
+        self.property(name).is_some_and(|property| property.rule == Some(Rule::ReadsOtherwise))
     }
 
     /// The place of the property `name` in the sending order; unlisted ones come last.

@@ -183,6 +183,29 @@ async fn a_changed_item_keeps_the_price_and_text_of_its_line() {
 }
 
 #[tokio::test]
+async fn a_line_is_written_as_it_is_mapped_now() {
+    bed(async |bed| {
+        bed.configure("check_total", "# check_total");
+        bed.configure("quantity = \"qty\"\n", "");
+        bed.accounts([1]).await;
+        bed.orders([1], 1).await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 created");
+        // In its place before the price, which a quantity brings along.
+        bed.configure("unitPrice = ", "quantity = \"qty\"\nunitPrice = ");
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        let line = bed.lines(1).remove(0);
+        assert_eq!((&line["quantity"], &line["unitPrice"]), (&json!(2), &json!(2.25)));
+
+        // What is not mapped any more is not sent, not even along with a new item.
+        bed.configure("description = \"text\"\n", "");
+        bed.crm("UPDATE order_line SET sku = 'ITEM-9'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 2 Item"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn another_quantity_leaves_what_is_to_be_shipped_as_it_is_mapped() {
     bed(async |bed| {
         bed.configure("unitPrice = \"price\"", "unitPrice = \"price\"\nshipQuantity = \"0\"");
