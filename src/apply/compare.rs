@@ -93,6 +93,11 @@ pub(super) fn sequence(line: &Row) -> i64 {
     }
 }
 
+/// What `row` holds of the properties that decide about its lines.
+pub(super) fn seen_with(job: &ApplyJob, row: &Row) -> Values {
+    job.schema.decides_about_lines().filter_map(|name| Some((name.to_owned(), row.get(name)?.clone()))).collect()
+}
+
 /// The properties of `sent` as `row` holds them.
 pub(super) fn answered(sent: &[(String, Value)], row: &Row) -> Values {
     sent.iter().filter_map(|(name, _)| Some((name.clone(), row.get(name)?.clone()))).collect()

@@ -168,8 +168,8 @@ fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
                 "billToCustomerNumber",
                 "currencyId",
                 "currencyCode",
-                "pricesIncludeTax",
             ],
+            changes_lines: &["pricesIncludeTax", "requestedDeliveryDate"],
             ..plain
         },
         "salesInvoices" => EntitySchema {
@@ -224,7 +224,7 @@ mod tests {
                 Overwrites::These(names) => [&[*name], *names].concat(),
                 Overwrites::AllThatFollow => vec![*name],
             });
-            let named = groups.flatten().copied().chain(entity.recreates_lines.iter().copied());
+            let named = groups.flatten().copied().chain(entity.decides_about_lines());
             let named = named.chain(entity.key_property).chain(overwritten);
             for name in named.chain(entity.block.iter().map(|(name, _)| *name)) {
                 assert!(entity.property(name).is_some(), "{}.{name}", entity.name);
