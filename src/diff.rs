@@ -5,7 +5,8 @@
 //! sent. Lines that we never wrote do not exist here.
 
 use crate::model::{
-    Action, LineChange, NewLine, NewRow, OrderChange, PropertyChange, Resolved, ResolvedLine, Snapshot, Value,
+    Action, LineChange, LinkedLine, NewLine, NewRow, OrderChange, PropertyChange, Resolved, ResolvedLine, Snapshot,
+    Value,
 };
 
 /// The distance between the sequences of two lines, as BC itself numbers them.
@@ -62,14 +63,25 @@ fn unblocking(wanted: &[(String, Value)], last: &Snapshot) -> Vec<PropertyChange
     last.put_back.iter().filter(|(name, _)| !is_wanted(name)).map(change).collect()
 }
 
+/// A line gets back what somebody else had entered, where nothing new is wanted.
+fn restoring(wanted: &[(String, Value)], known: &LinkedLine) -> Vec<PropertyChange> {
+    let change = |(name, value): &(String, Value)| {
+        let theirs = known.put_back(name).filter(|_| known.sent(name) == Some(value))?;
+        Some(PropertyChange { name: name.clone(), old: Some(value.clone()), new: theirs.clone() })
+    };
+    wanted.iter().filter_map(change).collect()
+}
+
 fn line_changes(wanted: &[ResolvedLine], last: &Snapshot, highest_sequence: i64) -> Vec<LineChange> {
     let mut next = last.lines.iter().map(|line| line.sequence).fold(highest_sequence, i64::max) + SEQUENCE_STEP;
     let mut actions = Vec::new();
     for line in wanted {
         if let Some(known) = last.lines.iter().find(|known| known.key == line.key) {
-            let changes = changes(&line.properties, &known.sent);
+            let mut changes = changes(&line.properties, &known.sent);
+            changes.extend(restoring(&line.properties, known));
             if !changes.is_empty() {
-                actions.push(LineChange::Change { key: line.key.clone(), sequence: known.sequence, changes });
+                let (key, properties) = (line.key.clone(), line.properties.clone());
+                actions.push(LineChange::Change { key, sequence: known.sequence, changes, properties });
             }
         } else {
             let properties = line.properties.clone();
@@ -88,7 +100,7 @@ fn line_changes(wanted: &[ResolvedLine], last: &Snapshot, highest_sequence: i64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LinkedLine, Values};
+    use crate::model::Values;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
@@ -105,6 +117,7 @@ mod tests {
             id: Some(format!("id-{key}")),
             sent: values(pairs),
             answered: Vec::new(),
+            put_back: Vec::new(),
         }
     }
 
@@ -172,6 +185,21 @@ mod tests {
             panic!("{:?}", change.lines)
         };
         assert_eq!((key.as_str(), added.key.as_str(), added.sequence), ("3", "4", 60_000));
+    }
+
+    #[test]
+    fn a_line_gets_back_what_somebody_entered_unless_something_new_is_wanted() {
+        let known = LinkedLine {
+            put_back: values(&[("unitPrice", "99"), ("description", "theirs"), ("gone", "x")]),
+            ..linked("1", 10_000, &[("unitPrice", "2"), ("description", "ours")])
+        };
+        let last = Snapshot { lines: vec![known], ..Snapshot::default() };
+        let lines = vec![line("1", &[("unitPrice", "2"), ("description", "new")])];
+        let wanted = Resolved { lines: Some(lines), ..Resolved::default() };
+        let Action::UpdateOrder(change) = update(&wanted, &last, 0) else { panic!("an order update") };
+        let [LineChange::Change { changes, .. }] = change.lines.as_slice() else { panic!("{:?}", change.lines) };
+        let told: Vec<_> = changes.iter().map(|change| (change.name.as_str(), change.new.as_str().unwrap())).collect();
+        assert_eq!(told, [("description", "new"), ("unitPrice", "99")]);
     }
 
     #[test]

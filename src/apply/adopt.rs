@@ -86,6 +86,7 @@ impl Applier<'_> {
         let mut snapshot = Snapshot { sent: candidate.resolved.properties.clone(), ..Snapshot::default() };
         snapshot.lines = self.adopted_lines(candidate, row);
         snapshot.answered = compare::answered(&snapshot.sent, row);
+        snapshot.seen_with = compare::seen_with(&self.job, row);
         if changes.is_empty() {
             let update = candidate.link_to(row, number, snapshot);
             return candidate.settled(Outcome::Adopted, SettledLink::Current(update), None);
@@ -122,7 +123,8 @@ impl Applier<'_> {
         let sent: Values = candidate.resolved.properties.iter().filter_map(as_found).collect();
         let answered = compare::answered(&sent, row);
         let lines = self.lines_found(candidate, compare::sorted_lines(&self.job, row));
-        let snapshot = Snapshot { sent, answered, lines, put_back: Vec::new() };
+        let seen_with = compare::seen_with(&self.job, row);
+        let snapshot = Snapshot { sent, answered, lines, seen_with, put_back: Vec::new() };
         let link = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
         // It is not this draft that the row holds.
         let link = LinkUpdate { draft: no_draft(), ..link };
@@ -154,6 +156,7 @@ impl Applier<'_> {
             sent: line.properties.clone(),
             answered: compare::answered(&line.properties, &held),
             id: Some(held.id),
+            put_back: Vec::new(),
         }
     }
 }

@@ -20,7 +20,8 @@ pub(super) fn differing(job: &ApplyJob, wanted: &[(String, Value)], row: &Row) -
 }
 
 /// What is sent to make `changes`: with those properties of `wanted` that BC overwrites in their wake. As far as it is
-/// known these are sent as BC holds them: what someone changed there is not undone by the way.
+/// known these are sent as BC holds them: what someone changed there is not undone by the way. Ours is sent where BC
+/// answers something that cannot be written.
 pub(super) fn with_overwritten(
     schema: &EntitySchema,
     changes: &[PropertyChange],
@@ -31,7 +32,7 @@ pub(super) fn with_overwritten(
         let value = match changes.iter().find(|change| change.name == *name) {
             Some(change) => &change.new,
             None if changes.iter().any(|change| schema.overwritten(&change.name, name)) => {
-                held.and_then(|row| row.get(name)).unwrap_or(value)
+                held.filter(|_| !schema.reads_otherwise(name)).and_then(|row| row.get(name)).unwrap_or(value)
             }
             None => return None,
         };
@@ -90,6 +91,11 @@ pub(super) fn sequence(line: &Row) -> i64 {
         Some(Value::Int(sequence)) => *sequence,
         _ => 0,
     }
+}
+
+/// What `row` holds of the properties that decide about its lines.
+pub(super) fn seen_with(job: &ApplyJob, row: &Row) -> Values {
+    job.schema.decides_about_lines().filter_map(|name| Some((name.to_owned(), row.get(name)?.clone()))).collect()
 }
 
 /// The properties of `sent` as `row` holds them.
@@ -177,4 +183,23 @@ pub(super) fn three_way(
         }
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::standard;
+
+    #[test]
+    fn what_is_overwritten_is_sent_as_it_is_held_unless_it_reads_otherwise() {
+        let values = |pairs: &[(&str, &str)]| -> Values {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
+        };
+        let wanted = values(&[("itemId", "new"), ("description", "ours"), ("taxCode", "VAT25")]);
+        let row = Row::parse(r#"{"id": "1", "itemId": "old", "description": "theirs", "taxCode": "S25"}"#).unwrap();
+        let change = PropertyChange { name: "itemId".to_owned(), old: None, new: Value::from("new") };
+        let schema = standard("salesOrderLines").unwrap();
+        let sent = with_overwritten(schema, &[change], &wanted, Some(&row));
+        assert_eq!(sent, values(&[("itemId", "new"), ("description", "theirs"), ("taxCode", "VAT25")]));
+    }
 }

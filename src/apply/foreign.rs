@@ -3,7 +3,8 @@
 //! The answer to a write tells what became of the properties that it sent. One that somebody changed before, and that the
 //! write left alone, is in it too, with their value. Were that taken for ours, the next change in the source would
 //! overwrite it without asking. So such a property has no entry in what BC "answered": nobody knows what it holds, and
-//! before it is sent again the row is read and `on_conflict` decides.
+//! before it is sent again the row is read and `on_conflict` decides. In lines that a change of the header is about to
+//! change, their values are noted, to be put back if BC does not keep them.
 
 use std::collections::HashSet;
 
@@ -42,7 +43,8 @@ impl Foreign {
             for (name, sent) in &line.sent {
                 let ours = [Some(sent), line.answered(name)];
                 let same = |value: &Value, held: Option<&Value>| job.same_in_line(name, value, held);
-                if now.sent(name) == Some(sent) && compare::is_theirs(row.get(name), ours, same) {
+                let theirs = line.put_back(name).is_some() || compare::is_theirs(row.get(name), ours, same);
+                if theirs && now.sent(name) == Some(sent) {
                     names.insert(in_line(&line.key, name));
                 }
             }
@@ -62,19 +64,6 @@ impl Foreign {
         for line in &mut snapshot.lines {
             let LinkedLine { key, answered, .. } = line;
             answered.retain(|(name, _)| !self.0.contains(&in_line(key, name)));
-        }
-    }
-
-    /// Lines that BC made anew keep what somebody entered in them: as far as we are concerned, what `before` says was
-    /// sent is still what we want.
-    pub(super) fn leave_in(&self, anew: &mut [LinkedLine], before: &[LinkedLine]) {
-        for line in anew {
-            let Some(before) = before.iter().find(|known| known.key == line.key) else { continue };
-            for (name, sent) in &mut line.sent {
-                if let Some(before) = before.sent(name).filter(|_| self.0.contains(&in_line(&line.key, name))) {
-                    *sent = before.clone();
-                }
-            }
         }
     }
 }

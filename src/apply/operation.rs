@@ -105,8 +105,8 @@ pub(super) enum What {
         partial: bool,
         /// Whether the document becomes linked by this.
         adopts: bool,
-        /// When BC makes all lines anew by this: the sequences that they have before, in order.
-        recreated: Vec<i64>,
+        /// When BC changes the lines by this, those that there are before, in order: of ours the sequence.
+        before: Vec<Option<i64>>,
     },
 }
 

@@ -13,7 +13,7 @@ use super::operation::{Prepared, What, Write, field_changes, object};
 use crate::bc::{Operation, Row};
 use crate::ledger::{FieldChange, Link, SettledLink, Settlement};
 use crate::model::{
-    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, Snapshot, Value, Values,
+    LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, Snapshot, Value,
 };
 
 /// Lines that one transaction changes at most: with the header and the read-back 99 of BC's 100 operations.
@@ -36,13 +36,17 @@ impl Applier<'_> {
         let mut fields = field_changes(&send);
         fields.extend(kept);
         let rows = compare::sorted_lines(&self.job, row);
-        let makes_anew = |change: &PropertyChange| self.job.schema.recreates_lines.contains(&change.name.as_str());
-        // BC makes the lines anew when such a property changes: ours follow in a step of their own, re-read.
-        let recreated: Vec<i64> =
-            if send.iter().any(makes_anew) { rows.iter().map(compare::sequence).collect() } else { Vec::new() };
-        let now = if recreated.is_empty() { change.lines.len().min(LINES_AT_ONCE) } else { 0 };
-        let partial = !recreated.is_empty() || now < change.lines.len();
+        // BC changes the lines when such a property changes: ours follow in a step of their own, re-read.
+        let changes_lines = self.job.schema.decides_about_lines().any(|name| send.iter().any(|send| send.name == name));
+        let ours = |row: &Row| {
+            let is_it = |line: &&LinkedLine| line.id.as_deref() == Some(row.id.as_str());
+            link.snapshot.lines.iter().find(is_it).map(|line| line.sequence)
+        };
+        let before: Vec<_> = if changes_lines { rows.iter().map(ours).collect() } else { Vec::new() };
+        let now = if before.is_empty() { change.lines.len().min(LINES_AT_ONCE) } else { 0 };
+        let partial = !before.is_empty() || now < change.lines.len();
         let mut snapshot = link.snapshot.clone();
+        snapshot.seen_with = compare::seen_with(&self.job, row);
         snapshot.sent.clone_from(&resolved.properties);
         snapshot.answered = compare::answered(&snapshot.sent, row);
         let mut plan = LinePlan {
@@ -57,6 +61,9 @@ impl Applier<'_> {
         };
         for line in change.lines.into_iter().take(now) {
             plan.add(line, &mut snapshot);
+        }
+        if !before.is_empty() {
+            plan.keep_theirs(&mut snapshot);
         }
         let LinePlan { document, operations: lines, .. } = plan;
         if !held.is_empty() {
@@ -76,7 +83,7 @@ impl Applier<'_> {
         operations.extend(lines);
         operations.push(Operation::read_back(format!("{document}?$expand={expand}")));
         let (bc_id, etag, adopts) = (row.id.clone(), row.etag.clone(), candidate.link.is_none());
-        let what = What::Order { bc_id, etag, operations, partial, adopts, recreated };
+        let what = What::Order { bc_id, etag, operations, partial, adopts, before };
         Prepared::Write(Box::new(Write { foreign, ..Write::new(outbox, what, snapshot, fields) }))
     }
 
@@ -133,7 +140,9 @@ impl LinePlan<'_> {
     fn add(&mut self, change: LineChange, snapshot: &mut Snapshot) {
         match change {
             LineChange::Add(line) => self.insert(line, snapshot),
-            LineChange::Change { key, sequence, changes } => self.change(key, sequence, changes, snapshot),
+            LineChange::Change { key, sequence, changes, properties } => {
+                self.change(NewLine { key, sequence, properties }, changes, snapshot);
+            }
             LineChange::Remove { key, sequence } => self.remove(&key, sequence, snapshot),
         }
     }
@@ -147,46 +156,56 @@ impl LinePlan<'_> {
         self.operations.push(Operation::post(self.path(None), object(&body)));
         snapshot.lines.retain(|known| known.key != line.key);
         let NewLine { key, sequence, properties } = line;
-        snapshot.lines.push(LinkedLine { key, sequence, id: None, sent: properties, answered: Vec::new() });
+        snapshot.lines.push(LinkedLine {
+            key,
+            sequence,
+            id: None,
+            sent: properties,
+            answered: Vec::new(),
+            put_back: Vec::new(),
+        });
     }
 
-    fn change(&mut self, key: String, sequence: i64, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
-        let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
-        let mut wanted = known.map(|line| line.sent.clone()).unwrap_or_default();
-        merge(&mut wanted, &changes);
+    /// Makes `changes` in the line, so that it becomes `wanted`.
+    fn change(&mut self, wanted: NewLine, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
+        let NewLine { key, sequence, .. } = &wanted;
+        let known = self.link.snapshot.lines.iter().find(|line| line.key == *key);
         let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) else {
             // A person deleted the line in BC.
             let deleted = FieldChange { property: format!("lines[{key}]"), old: None, new: None };
             match self.policy {
                 OnConflict::Hold => self.held.push(deleted),
-                OnConflict::BcWins => take(snapshot, &key, &changes, None),
+                OnConflict::BcWins => take(snapshot, &wanted, None),
                 // Somebody's line has its place: nobody can tell what became of ours.
-                OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == sequence) => {
+                OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == *sequence) => {
                     self.held.push(deleted);
                 }
-                OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }, snapshot),
+                OnConflict::SourceWins => self.insert(wanted, snapshot),
             }
             return;
         };
-        let (mut send, mut kept) = (Vec::new(), Vec::new());
+        let mut send = Vec::new();
         for change in changes {
-            let held = row.get(&change.name);
+            // What is to be put back was there, and still is as far as we are concerned.
+            let theirs = known.and_then(|line| line.put_back(&change.name));
+            let held = theirs.or_else(|| row.get(&change.name));
             let is =
                 |value: Option<&Value>| value.is_some_and(|value| self.job.same_in_line(&change.name, value, held));
             let ours = known.and_then(|line| line.answered(&change.name));
             let untouched = is(change.old.as_ref()) || is(ours) || is(Some(&change.new)) || change.old.is_none();
             match self.policy {
                 _ if untouched => {
-                    self.field(&key, &change.name, change.old.clone(), Some(change.new.clone()));
+                    let old = if theirs.is_some() { row.get(&change.name).cloned() } else { change.old.clone() };
+                    self.field(key, &change.name, old, Some(change.new.clone()));
                     send.push(change);
                 }
                 OnConflict::SourceWins => {
-                    self.field(&key, &change.name, held.cloned(), Some(change.new.clone()));
+                    self.field(key, &change.name, held.cloned(), Some(change.new.clone()));
                     send.push(change);
                 }
                 OnConflict::BcWins => {
-                    self.field(&key, &change.name, Some(change.new.clone()), held.cloned());
-                    kept.push(change);
+                    self.field(key, &change.name, Some(change.new.clone()), held.cloned());
+                    send.extend(theirs.map(|theirs| PropertyChange { new: theirs.clone(), ..change }));
                 }
                 OnConflict::Hold => {
                     let property = format!("lines[{key}].{}", change.name);
@@ -194,13 +213,12 @@ impl LinePlan<'_> {
                 }
             }
         }
-        take(snapshot, &key, &kept, Some(row));
+        take(snapshot, &wanted, Some(row));
         if send.is_empty() {
             return;
         }
-        take(snapshot, &key, &send, Some(row));
         let schema = self.job.line_schema.as_deref().unwrap_or(&self.job.schema);
-        let body = compare::with_overwritten(schema, &send, &wanted, Some(row));
+        let body = compare::with_overwritten(schema, &send, &wanted.properties, Some(row));
         self.operations.push(Operation::patch(self.path(Some(&row.id)), ANY_ETAG, object(&body)));
     }
 
@@ -233,6 +251,20 @@ impl LinePlan<'_> {
         snapshot.lines.retain(|line| line.key != key);
     }
 
+    /// Notes what others have changed in lines that BC is about to change. What was noted before and is not there again
+    /// yet stays as it is.
+    fn keep_theirs(&self, snapshot: &mut Snapshot) {
+        for line in &mut snapshot.lines {
+            let Some(row) = compare::find_line(self.job, line, self.rows) else { continue };
+            for (name, held) in self.changed_by_others(line, row) {
+                let can_be_sent = !self.job.line_schema.as_ref().is_some_and(|schema| schema.reads_otherwise(&name));
+                if let Some(held) = held.filter(|_| can_be_sent && line.put_back(&name).is_none()) {
+                    line.put_back.push((name, held));
+                }
+            }
+        }
+    }
+
     /// What `row` holds otherwise than we left it.
     fn changed_by_others(&self, known: &LinkedLine, row: &Row) -> Vec<(String, Option<Value>)> {
         let differs = |(name, sent): &&(String, Value)| {
@@ -255,21 +287,12 @@ impl LinePlan<'_> {
     }
 }
 
-/// What the link holds of the line `key` once `changes` are made, or are known not to be: `row` is the line before.
-fn take(snapshot: &mut Snapshot, key: &str, changes: &[PropertyChange], row: Option<&Row>) {
-    let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == key) else { return };
-    merge(&mut line.sent, changes);
+/// What the link holds of a line once it is as `wanted`, or is known not to become so: `row` is the line before.
+fn take(snapshot: &mut Snapshot, wanted: &NewLine, row: Option<&Row>) {
+    let Some(line) = snapshot.lines.iter_mut().find(|line| line.key == wanted.key) else { return };
+    line.sent.clone_from(&wanted.properties);
+    line.put_back.clear();
     if let Some(row) = row {
         line.answered = compare::answered(&line.sent, row);
-    }
-}
-
-/// Puts the new values of `changes` into `values`.
-fn merge(values: &mut Values, changes: &[PropertyChange]) {
-    for change in changes {
-        match values.iter_mut().find(|(name, _)| *name == change.name) {
-            Some((_, value)) => *value = change.new.clone(),
-            None => values.push((change.name.clone(), change.new.clone())),
-        }
     }
 }

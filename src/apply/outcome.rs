@@ -150,47 +150,49 @@ impl Applier<'_> {
     }
 
     fn success(&self, write: &Write, row: &Row) -> Settlement {
-        let recreated: &[i64] = match &write.what {
-            What::Order { recreated, .. } => recreated,
+        let before: &[_] = match &write.what {
+            What::Order { before, .. } => before,
             What::Create { .. } | What::Update { .. } | What::Delete { .. } => &[],
         };
         let Write { snapshot, draft, match_value, foreign, .. } = write;
-        let link = self.link_update(row, snapshot, *draft, match_value.clone(), recreated, foreign);
+        let link = self.link_update(row, snapshot, *draft, match_value.clone(), before, foreign);
         let link = SettledLink::Current(link);
         let settlement = Settlement::done(&write.key, write.fingerprint, write.success(), link);
         Settlement { reason: write.decided.map(decided), fields: write.fields.clone(), ..settlement }
     }
 
-    /// The link to `row` after it was made to hold `snapshot`. `recreated` are the sequences that all its lines had
-    /// before BC made them anew; empty when it did not, or when they are not known. What is `foreign` was not made by us.
+    /// The link to `row` after it was made to hold `snapshot`. `before` are all lines that it had, as far as they are known
+    /// ([`recreated::written`]). What is `foreign` was not made by us.
     pub(super) fn link_update(
         &self,
         row: &Row,
         snapshot: &Snapshot,
         draft: Fingerprint,
         match_value: Option<String>,
-        recreated: &[i64],
+        before: &[Option<i64>],
         foreign: &Foreign,
     ) -> LinkUpdate {
         let held = compare::sorted_lines(&self.job, row);
-        let lines = match recreated::follow(&self.job, &snapshot.lines, recreated, &held) {
-            Lines::Anew(mut lines) => {
-                foreign.leave_in(&mut lines, &snapshot.lines);
-                lines
-            }
-            // Where nobody can tell, the next change of the document asks a person.
-            Lines::AsKnown | Lines::Unclear => snapshot.lines.clone(),
-        };
         let line = |line: &LinkedLine| match compare::find_line(&self.job, line, &held) {
             Some(row) => {
                 LinkedLine { id: Some(row.id.clone()), answered: compare::answered(&line.sent, row), ..line.clone() }
             }
             None => line.clone(),
         };
+        // An answer to a change of the header alone does not show the lines.
+        let shows_lines = self.job.schema.lines.is_some_and(|lines| row.get(lines.navigation).is_some());
+        let seen_with = if shows_lines { compare::seen_with(&self.job, row) } else { snapshot.seen_with.clone() };
+        let (lines, seen_with) = match recreated::written(&self.job, snapshot, before, row) {
+            Lines::AsKnown => (snapshot.lines.iter().map(line).collect(), seen_with),
+            Lines::Changed(lines) => (lines, seen_with),
+            // Where nobody can tell, the next change of the document asks a person.
+            Lines::Unclear => (snapshot.lines.clone(), snapshot.seen_with.clone()),
+        };
         let mut held_now = Snapshot {
             sent: snapshot.sent.clone(),
             answered: compare::answered(&snapshot.sent, row),
-            lines: lines.iter().map(line).collect(),
+            lines,
+            seen_with,
             put_back: snapshot.put_back.clone(),
         };
         foreign.leave_out_of(&mut held_now);

@@ -183,9 +183,9 @@ impl Applier<'_> {
         }
         let held = compare::sorted_lines(&self.job, row);
         let anew;
-        let link = match recreated::follow(&self.job, &link.snapshot.lines, &[], &held) {
+        let link = match recreated::read(&self.job, &link.snapshot, row) {
             Lines::AsKnown => link,
-            Lines::Anew(lines) => {
+            Lines::Changed(lines) => {
                 anew = Link { snapshot: Snapshot { lines, ..link.snapshot.clone() }, ..link.clone() };
                 &anew
             }
@@ -212,6 +212,7 @@ impl Applier<'_> {
             let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
             snapshot.sent.clone_from(&candidate.resolved.properties);
             snapshot.answered = compare::answered(&snapshot.sent, row);
+            snapshot.seen_with = compare::seen_with(&self.job, row);
             Foreign::found(&self.job, &link.snapshot, &snapshot, row).leave_out_of(&mut snapshot);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
@@ -316,12 +317,12 @@ fn create(candidate: &Candidate, absent_since: Instant, sought: Sought) -> Prepa
         id: None,
         sent: line.properties.clone(),
         answered: Vec::new(),
+        put_back: Vec::new(),
     };
     let snapshot = Snapshot {
         sent: candidate.resolved.properties.clone(),
-        answered: Vec::new(),
         lines: lines.iter().flatten().map(linked).collect(),
-        put_back: Vec::new(),
+        ..Snapshot::default()
     };
     let Sought { values: match_values, customer, .. } = sought;
     let what = What::Create { properties, lines, absent_since, match_values, customer };

@@ -1,70 +1,123 @@
-//! Lines that BC made anew: another customer or currency of a document costs all its lines their ids, and may cost them
-//! their sequences and prices.
+//! Lines that BC changed or made anew because their document's header changed: another customer or currency costs all
+//! lines their ids, and may cost them their sequences and prices; another date or way of pricing goes to the lines too.
 //!
-//! They stay in their order, those of other people among them, and stay lines of the same items. Ours are found by
-//! their place; where that cannot be told, by sequence and item, all of them or none. Nothing is guessed.
+//! Lines that were made anew stay in their order, those of other people among them, and stay lines of the same items.
+//! Ours are found by their place; where that cannot be told, by their items, all of them or none. Nothing is guessed, and
+//! where the header is as it was, lines that are gone were deleted by somebody.
 
 use super::compare;
 use super::job::ApplyJob;
 use crate::bc::Row;
-use crate::model::{LinkedLine, Value};
+use crate::model::{LinkedLine, Snapshot, Value};
 
 /// What has become of our lines of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Lines {
-    /// BC has not made them anew.
+    /// BC has left them alone.
     AsKnown,
-    /// It has: so they are now. What BC set to something else counts as never sent, so that it is sent again.
-    Anew(Vec<LinkedLine>),
-    /// It has, and nobody can tell which is which.
+    /// It has not: so they are now.
+    Changed(Vec<LinkedLine>),
+    /// It has made them anew, and nobody can tell which is which.
     Unclear,
 }
 
-/// What has become of `ours` in `held`, the document's lines in their order now. `before` are the sequences that all
-/// its lines had, in order; empty: not known.
-pub(super) fn follow(job: &ApplyJob, ours: &[LinkedLine], before: &[i64], held: &[Row]) -> Lines {
-    let still_there = |line: &LinkedLine| held.iter().any(|row| line.id.as_deref() == Some(row.id.as_str()));
-    let none_is_known = ours.iter().all(|line| line.id.is_none());
-    if none_is_known || held.is_empty() || ours.iter().any(still_there) {
-        return Lines::AsKnown;
-    }
-    let found = if before.len() == held.len() {
-        by_place(job, ours, before, held)
-    } else {
-        let mut order: Vec<i64> = ours.iter().map(|line| line.sequence).collect();
-        order.sort_unstable();
-        Some(&order).filter(|order| order.len() == held.len()).and_then(|order| by_place(job, ours, order, held))
-    };
-    found.or_else(|| by_sequence(job, ours, held)).map_or(Lines::Unclear, Lines::Anew)
+/// Who has changed the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Then BC's values in the lines are nobody's will: they count as never sent, so that ours are sent again.
+    Us,
+    /// Then they are somebody else's, as any value that differs from ours.
+    Others,
 }
 
-/// The line that had the n-th sequence of `before` is the n-th now. One of ours that was not there before stays gone.
-fn by_place(job: &ApplyJob, ours: &[LinkedLine], before: &[i64], held: &[Row]) -> Option<Vec<LinkedLine>> {
-    let find = |line: &LinkedLine| match before.iter().position(|sequence| *sequence == line.sequence) {
-        Some(place) => compare::is_line(job, &line.sent, &held[place]).then(|| now(job, line, &held[place])),
+/// What has become of the lines of `known` in `row`, as it was read.
+pub(super) fn read(job: &ApplyJob, known: &Snapshot, row: &Row) -> Lines {
+    follow(job, known, &[], row, By::Others)
+}
+
+/// What has become of the lines of `known` in `row`, which was made to hold `known`. `before` are all lines that it had,
+/// in order: of those that are ours the sequence; empty: not known.
+pub(super) fn written(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row) -> Lines {
+    let is_ours = |name: &str| known.sent(name).is_some_and(|sent| job.same(name, sent, row.get(name)));
+    let by = if changed(known, row).any(is_ours) { By::Us } else { By::Others };
+    follow(job, known, before, row, by)
+}
+
+fn follow(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row, by: By) -> Lines {
+    let (ours, held) = (known.lines.as_slice(), compare::sorted_lines(job, row));
+    let can_be_anew = changed(known, row).any(|name| job.schema.recreates_lines.contains(&name));
+    let is_there = |line: &LinkedLine| held.iter().any(|row| line.id.as_deref() == Some(row.id.as_str()));
+    let had_ids = ours.iter().any(|line| line.id.is_some());
+    if can_be_anew && had_ids && !held.is_empty() && !ours.iter().any(is_there) {
+        let found = if before.len() == held.len() {
+            by_place(job, ours, before, &held, by)
+        } else {
+            let mut order: Vec<_> = ours.iter().map(|line| Some(line.sequence)).collect();
+            order.sort_unstable();
+            Some(&order)
+                .filter(|order| order.len() == held.len())
+                .and_then(|order| by_place(job, ours, order, &held, by))
+        };
+        return found.or_else(|| by_item(job, ours, &held, by)).map_or(Lines::Unclear, Lines::Changed);
+    }
+    if by == By::Us && changed(known, row).next().is_some() {
+        let line = |line: &LinkedLine| {
+            compare::find_line(job, line, &held).map_or_else(|| line.clone(), |row| now(job, line, row, by))
+        };
+        return Lines::Changed(ours.iter().map(line).collect());
+    }
+    Lines::AsKnown
+}
+
+/// The properties that decide about the lines and that `row` holds otherwise than when the lines were last seen.
+fn changed<'s>(known: &'s Snapshot, row: &Row) -> impl Iterator<Item = &'s str> {
+    let is_changed = |(name, seen): &&(String, _)| row.get(name).is_some_and(|held| held != seen);
+    known.seen_with.iter().filter(is_changed).map(|(name, _)| name.as_str())
+}
+
+/// The n-th line of `before` is the n-th now. One of ours that was not there before stays gone.
+fn by_place(
+    job: &ApplyJob,
+    ours: &[LinkedLine],
+    before: &[Option<i64>],
+    held: &[Row],
+    by: By,
+) -> Option<Vec<LinkedLine>> {
+    let find = |line: &LinkedLine| match before.iter().position(|sequence| *sequence == Some(line.sequence)) {
+        Some(place) => compare::is_line(job, &line.sent, &held[place]).then(|| now(job, line, &held[place], by)),
         None => Some(line.clone()),
     };
     ours.iter().map(find).collect()
 }
 
-fn by_sequence(job: &ApplyJob, ours: &[LinkedLine], held: &[Row]) -> Option<Vec<LinkedLine>> {
-    let is = |line: &LinkedLine, row: &Row| {
-        compare::sequence(row) == line.sequence && compare::is_line(job, &line.sent, row)
+/// Each of ours is the only line of its item.
+fn by_item(job: &ApplyJob, ours: &[LinkedLine], held: &[Row], by: By) -> Option<Vec<LinkedLine>> {
+    let find = |line: &LinkedLine| {
+        let mut found = held.iter().filter(|row| compare::is_line(job, &line.sent, row));
+        let row = found.next().filter(|_| found.next().is_none())?;
+        let claimed = ours.iter().filter(|line| compare::is_line(job, &line.sent, row)).count();
+        (claimed == 1).then(|| now(job, line, row, by))
     };
-    ours.iter().map(|line| held.iter().find(|row| is(line, row)).map(|row| now(job, line, row))).collect()
+    ours.iter().map(find).collect()
 }
 
-/// `line` as `row` holds it.
-fn now(job: &ApplyJob, line: &LinkedLine, row: &Row) -> LinkedLine {
-    let holds = |(name, value): &(String, Value)| {
-        let held = row.get(name).filter(|held| !job.same_in_line(name, value, Some(held)));
-        (name.clone(), held.unwrap_or(value).clone())
-    };
-    LinkedLine {
-        key: line.key.clone(),
+/// `line` as `row` holds it. What somebody had entered is theirs, whether BC has kept it or it is to be put back.
+fn now(job: &ApplyJob, line: &LinkedLine, row: &Row, by: By) -> LinkedLine {
+    let mut now = LinkedLine {
         sequence: compare::sequence(row),
         id: Some(row.id.clone()),
-        sent: line.sent.iter().map(holds).collect(),
         answered: compare::answered(&line.sent, row),
+        ..line.clone()
+    };
+    now.put_back.retain(|(name, theirs)| !job.same_in_line(name, theirs, row.get(name)));
+    for (name, sent) in &mut now.sent {
+        let same = |value: &Value, held: Option<&Value>| job.same_in_line(name, value, held);
+        let differs = compare::is_theirs(row.get(name), [Some(&*sent), line.answered(name)], same);
+        if line.put_back(name).is_some() || (differs && by == By::Others) {
+            now.answered.retain(|(known, _)| known != name);
+        } else if let Some(held) = row.get(name).filter(|_| differs) {
+            *sent = held.clone();
+        }
     }
+    now
 }

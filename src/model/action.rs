@@ -37,6 +37,8 @@ pub enum LineChange {
         sequence: i64,
         /// What differs.
         changes: Vec<PropertyChange>,
+        /// All that it is to hold.
+        properties: Values,
     },
     /// A line of ours that the source no longer has.
     Remove {

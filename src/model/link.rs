@@ -15,6 +15,8 @@ pub struct LinkedLine {
     pub sent: Values,
     /// The same properties as BC answered them.
     pub answered: Values,
+    /// What somebody else had entered, until it is there again after a change of the header that may have cost it.
+    pub put_back: Values,
 }
 
 impl LinkedLine {
@@ -29,6 +31,12 @@ impl LinkedLine {
     pub fn answered(&self, name: &str) -> Option<&Value> {
         value_of(&self.answered, name)
     }
+
+    /// What somebody else had entered for the property `name`.
+    #[must_use]
+    pub fn put_back(&self, name: &str) -> Option<&Value> {
+        value_of(&self.put_back, name)
+    }
 }
 
 /// The state of a BC row as we last wrote and saw it.
@@ -40,6 +48,8 @@ pub struct Snapshot {
     pub answered: Values,
     /// The lines that we wrote; never lines that a person added.
     pub lines: Vec<LinkedLine>,
+    /// What the header held when the lines were last seen, of the properties whose change makes BC change the lines.
+    pub seen_with: Values,
     /// What the row held before it was blocked because the source lost its record: put back when the source has it again.
     pub put_back: Values,
 }
@@ -58,9 +68,13 @@ impl Snapshot {
                     ("id".to_owned(), line.id.clone().map_or(Value::Null, Value::Str)),
                     ("sent".to_owned(), map(&line.sent)),
                     ("answered".to_owned(), map(&line.answered)),
+                    ("put_back".to_owned(), map(&line.put_back)),
                 ])
             };
             members.push(("lines".to_owned(), Value::List(self.lines.iter().map(line).collect())));
+        }
+        if !self.seen_with.is_empty() {
+            members.push(("seen_with".to_owned(), map(&self.seen_with)));
         }
         if !self.put_back.is_empty() {
             members.push(("put_back".to_owned(), map(&self.put_back)));
@@ -87,12 +101,18 @@ impl Snapshot {
                     id: line.get("id").and_then(Value::as_str).map(ToOwned::to_owned),
                     sent: map(line.get("sent")),
                     answered: map(line.get("answered")),
+                    put_back: map(line.get("put_back")),
                 })
                 .collect(),
             _ => Vec::new(),
         };
-        let put_back = map(value.get("put_back"));
-        Ok(Self { sent: map(value.get("sent")), answered: map(value.get("answered")), lines, put_back })
+        Ok(Self {
+            sent: map(value.get("sent")),
+            answered: map(value.get("answered")),
+            lines,
+            seen_with: map(value.get("seen_with")),
+            put_back: map(value.get("put_back")),
+        })
     }
 
     /// Whether the row is blocked by us.
@@ -138,7 +158,9 @@ mod tests {
                 id: None,
                 sent: vec![("quantity".to_owned(), Value::number("1.5"))],
                 answered: vec![("quantity".to_owned(), Value::number("1.50"))],
+                put_back: vec![("unitPrice".to_owned(), Value::number("99"))],
             }],
+            seen_with: vec![("customerId".to_owned(), Value::from("x"))],
             put_back: vec![("blocked".to_owned(), Value::from("Ship"))],
         };
         let read = Snapshot::parse(&snapshot.to_json()).unwrap();

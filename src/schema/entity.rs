@@ -68,6 +68,8 @@ pub enum Rule {
     NotNegative,
     /// From 0 to 100.
     Percent,
+    /// BC answers it with something else than was written, so that nothing can be concluded from what it holds.
+    ReadsOtherwise,
 }
 
 /// One property of an entity.
@@ -132,8 +134,11 @@ pub struct EntitySchema {
     pub lines: Option<LinesFact>,
     /// Where a document that vanished is found again: a fully invoiced order lives on among the invoices.
     pub successor: Option<&'static str>,
-    /// Header properties whose change makes BC delete and re-create all lines, or convert their prices.
+    /// Header properties whose change makes BC delete and re-create all lines.
     pub recreates_lines: &'static [&'static str],
+    /// Header properties whose change BC carries into the lines, which stay: it converts their prices, or sets their
+    /// dates.
+    pub changes_lines: &'static [&'static str],
     /// Properties whose change makes BC overwrite others of the same row, beside their own value.
     pub overwrites: &'static [(&'static str, Overwrites)],
     /// What takes a row out of use without deleting it: a property and its value.
@@ -156,6 +161,7 @@ impl EntitySchema {
             lines: None,
             successor: None,
             recreates_lines: &[],
+            changes_lines: &[],
             overwrites: &[],
             block: None,
         }
@@ -178,6 +184,17 @@ impl EntitySchema {
             Overwrites::These(names) => names.contains(&other),
             Overwrites::AllThatFollow => self.position(other) > self.position(changed),
         })
+    }
+
+    /// The header properties whose change makes BC change the lines, in whatever way.
+    pub fn decides_about_lines(&self) -> impl Iterator<Item = &'static str> {
+        self.recreates_lines.iter().chain(self.changes_lines).copied()
+    }
+
+    /// Whether BC answers the property `name` with something else than was written.
+    #[must_use]
+    pub fn reads_otherwise(&self, name: &str) -> bool {
+        self.property(name).is_some_and(|property| property.rule == Some(Rule::ReadsOtherwise))
     }
 
     /// The place of the property `name` in the sending order; unlisted ones come last.

@@ -77,6 +77,7 @@ fn rule_of(text: &str) -> Option<Rule> {
         "quantity" => Rule::Quantity,
         "not-negative" => Rule::NotNegative,
         "percent" => Rule::Percent,
+        "reads-otherwise" => Rule::ReadsOtherwise,
         _ => return None,
     })
 }
@@ -103,8 +104,10 @@ const HEADER: &[(&str, Overwrites)] = &[
     ("shipToPostCode", Overwrites::These(&["shipToCity", "shipToState"])),
 ];
 
-/// An item fills its line; variant, location, unit and quantity price it again; the price decides the discount.
-const LINE: &[(&str, Overwrites)] = &[
+/// An item fills its line; variant, location, unit and quantity price it again; the price decides the discount. The
+/// first is of orders only: a quantity is all to be shipped and invoiced.
+const ORDER_LINE: &[(&str, Overwrites)] = &[
+    ("quantity", Overwrites::These(&["shipQuantity", "invoiceQuantity"])),
     ("lineType", Overwrites::AllThatFollow),
     ("itemId", Overwrites::AllThatFollow),
     ("accountId", Overwrites::AllThatFollow),
@@ -116,6 +119,8 @@ const LINE: &[(&str, Overwrites)] = &[
     ("quantity", Overwrites::These(&["unitPrice", "discountPercent", "discountAmount"])),
     ("unitPrice", Overwrites::These(&["discountPercent", "discountAmount"])),
 ];
+/// The same without what orders alone have.
+const INVOICE_LINE: &[(&str, Overwrites)] = ORDER_LINE.split_at(1).1;
 
 /// What is known of the entity `set` beside its properties.
 fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
@@ -163,8 +168,8 @@ fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
                 "billToCustomerNumber",
                 "currencyId",
                 "currencyCode",
-                "pricesIncludeTax",
             ],
+            changes_lines: &["pricesIncludeTax", "requestedDeliveryDate"],
             ..plain
         },
         "salesInvoices" => EntitySchema {
@@ -189,7 +194,7 @@ fn entity(set: &'static str, first: PropertySchema) -> EntitySchema {
                 &["unitOfMeasureId", "unitOfMeasureCode"],
                 &["discountPercent", "discountAmount"],
             ],
-            overwrites: LINE,
+            overwrites: if set == "salesOrderLines" { ORDER_LINE } else { INVOICE_LINE },
             ..plain
         },
         // A code of a variant or of a dimension value is unique in its item or dimension only.
@@ -219,9 +224,9 @@ mod tests {
                 Overwrites::These(names) => [&[*name], *names].concat(),
                 Overwrites::AllThatFollow => vec![*name],
             });
-            let overwritten: Vec<_> = overwritten.collect();
-            let named = groups.flatten().chain(entity.recreates_lines).chain(&entity.key_property).chain(&overwritten);
-            for name in named.chain(entity.block.iter().map(|(name, _)| name)) {
+            let named = groups.flatten().copied().chain(entity.decides_about_lines());
+            let named = named.chain(entity.key_property).chain(overwritten);
+            for name in named.chain(entity.block.iter().map(|(name, _)| *name)) {
                 assert!(entity.property(name).is_some(), "{}.{name}", entity.name);
             }
             if let Some(name) = entity.key_property {
@@ -278,6 +283,8 @@ mod tests {
         assert!(!overwritten("salesOrders", "email", "customerId"));
         assert!(overwritten("salesOrderLines", "itemId", "unitPrice"));
         assert!(!overwritten("salesOrderLines", "quantity", "itemId"));
+        assert!(overwritten("salesOrderLines", "quantity", "shipQuantity"));
+        assert!(overwritten("salesInvoiceLines", "quantity", "unitPrice"));
     }
 
     #[test]

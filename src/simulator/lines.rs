@@ -64,11 +64,7 @@ pub(super) fn recreate(company: &mut Company, set: &'static str, header: &Record
         let mut line = old;
         line.give_id(Uuid::new_v4());
         line.set("sequence", Value::Int(sequence));
-        if let Some(item) = company.table("items").find(line.guid("itemId")) {
-            line.set("unitPrice", item.get("unitPrice").clone());
-            line.set("discountPercent", Value::Decimal(Decimal::ZERO));
-            line.set("discountAmount", Value::Decimal(Decimal::ZERO));
-        }
+        price(company, &mut line);
         company.insert(line)?;
     }
     Ok(())
@@ -129,10 +125,14 @@ fn validate(company: &Company, line: &mut Record, header: &Record, properties: &
                 }
             }
             "unitOfMeasureCode" | "unitOfMeasureId" => {
+                let before = line.text("unitOfMeasureCode").to_owned();
                 rules::apply(company, line, &vec![(*position, value.clone())])?;
                 check_item_unit(company, line)?;
+                if line.text("unitOfMeasureCode") != before {
+                    price(company, line);
+                }
             }
-            "quantity" => take_quantity(line, value)?,
+            "quantity" => take_quantity(company, line, value)?,
             "discountPercent" => {
                 let percent = decimal(value);
                 if percent < Decimal::ZERO || percent > Decimal::ONE_HUNDRED {
@@ -224,7 +224,17 @@ fn check_item_unit(company: &Company, line: &Record) -> Result<()> {
     }
 }
 
-fn take_quantity(line: &mut Record, value: &Value) -> Result<()> {
+/// Gives the line the price of its item, which has no discount.
+fn price(company: &Company, line: &mut Record) {
+    if let Some(item) = company.table("items").find(line.guid("itemId")) {
+        line.set("unitPrice", item.get("unitPrice").clone());
+        line.set("discountPercent", Value::Decimal(Decimal::ZERO));
+        line.set("discountAmount", Value::Decimal(Decimal::ZERO));
+    }
+}
+
+/// A quantity that changes prices the line again, and all of it is to be shipped and invoiced.
+fn take_quantity(company: &Company, line: &mut Record, value: &Value) -> Result<()> {
     let quantity = decimal(value).round_dp_with_strategy(5, RoundingStrategy::MidpointAwayFromZero);
     let is_order_line = line.set.position("shippedQuantity").is_some();
     if is_order_line {
@@ -234,6 +244,9 @@ fn take_quantity(line: &mut Record, value: &Value) -> Result<()> {
         }
         line.set("shipQuantity", Value::Decimal(quantity - shipped));
         line.set("invoiceQuantity", Value::Decimal(quantity - line.decimal("invoicedQuantity")));
+    }
+    if quantity != line.decimal("quantity") {
+        price(company, line);
     }
     line.set("quantity", Value::Decimal(quantity));
     apply_discount_percent(line);

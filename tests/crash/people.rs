@@ -85,7 +85,11 @@ impl World {
             Place::Order(..) => ("salesOrders", json!(value)),
             Place::Quantity(..) => ("salesOrderLines", serde_json::from_str(&value).unwrap()),
         };
-        let changes = json!({ place.property(): json }).as_object().unwrap().clone();
+        let mut changes = json!({ place.property(): json }).as_object().unwrap().clone();
+        if matches!(place, Place::Quantity(..)) {
+            // With the quantity comes the item's price, which is not the one that was agreed on.
+            changes.insert("unitPrice".to_owned(), json!(2.25));
+        }
         let person = Person { company: None, set: set.to_owned(), row, action: Deed::Edit, changes };
         let stood = told(&self.simulator.person(&person).unwrap()[place.property()]);
         let over = self.entered.get(&place).filter(|last| last.value == stood).map(|last| last.over.clone());

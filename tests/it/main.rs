@@ -19,6 +19,7 @@ mod disk_errors;
 mod fault_matrix;
 mod fault_points;
 mod faults;
+mod header_changes;
 mod history;
 mod interrupts;
 mod ledger_flips;

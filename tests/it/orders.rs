@@ -183,6 +183,42 @@ async fn a_changed_item_keeps_the_price_and_text_of_its_line() {
 }
 
 #[tokio::test]
+async fn a_line_is_written_as_it_is_mapped_now() {
+    bed(async |bed| {
+        bed.configure("check_total", "# check_total");
+        bed.configure("quantity = \"qty\"\n", "");
+        bed.accounts([1]).await;
+        bed.orders([1], 1).await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 created");
+        // In its place before the price, which a quantity brings along.
+        bed.configure("unitPrice = ", "quantity = \"qty\"\nunitPrice = ");
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        let line = bed.lines(1).remove(0);
+        assert_eq!((&line["quantity"], &line["unitPrice"]), (&json!(2), &json!(2.25)));
+
+        // What is not mapped any more is not sent, not even along with a new item.
+        bed.configure("description = \"text\"\n", "");
+        bed.crm("UPDATE order_line SET sku = 'ITEM-9'").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 2 Item"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_quantity_leaves_what_is_to_be_shipped_as_it_is_mapped() {
+    bed(async |bed| {
+        bed.configure("unitPrice = \"price\"", "unitPrice = \"price\"\nshipQuantity = \"0\"");
+        one_order(bed).await;
+        bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1)[0], "10000 7 Line 1");
+        assert_eq!(bed.lines(1)[0]["shipQuantity"], 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_changed_header_leaves_the_lines_alone() {
     bed(async |bed| {
         one_order(bed).await;
@@ -227,15 +263,22 @@ async fn an_order_for_another_customer_keeps_its_own_lines_and_prices() {
 #[tokio::test]
 async fn lines_are_still_told_apart_after_a_person_changed_the_customer() {
     bed(async |bed| {
+        bed.configure("check_total", "# check_total");
         bed.accounts([1, 2]).await;
         bed.orders([1], 3).await;
         bed.run().await.exits(0);
         bed.edit("salesOrders", &bed.order(1), &json!({ "customerId": bed.customer("C2")["id"] }));
-        bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 3; DELETE FROM order_line WHERE line_no = 1").await;
+        bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 3").await;
         bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
-        assert_eq!(bed.told_lines(1), ["20000 3 Line 2", "30000 8 Line 3"]);
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 3 Line 2", "30000 8 Line 3"]);
         assert_eq!(bed.order(1)["customerNumber"], "C2", "the source has not changed it");
-        assert_eq!(bed.order(1)["totalAmountExcludingTax"], 24.75);
+        assert_eq!(bed.order(1)["totalAmountExcludingTax"], 13.0, "nor the prices, which come with the customer");
+        // A line at a price of theirs is not removed without asking.
+        bed.crm("DELETE FROM order_line WHERE line_no = 1").await;
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.told_lines(1), ["20000 3 Line 2", "30000 8 Line 3"]);
     })
     .await;
 }

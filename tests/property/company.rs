@@ -137,7 +137,12 @@ impl World {
                 ("salesOrderLines", line, "quantity", json!(fresh), known)
             }
         };
-        if row.is_some_and(|row| self.deed(set, &row, Deed::Edit, &json!({ name: value }))) {
+        let mut changes = json!({ name: value });
+        if matches!(property, Property::Line(..)) {
+            // With the quantity comes the item's price, which is not the one that was agreed on.
+            changes["unitPrice"] = json!(2.5);
+        }
+        if row.is_some_and(|row| self.deed(set, &row, Deed::Edit, &changes)) {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             self.people.claim(property, value, known);
         }

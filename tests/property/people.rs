@@ -15,7 +15,7 @@ pub(crate) struct Claim {
     pub(crate) edits: u32,
     /// Whether an edit of the source may still have been on its way at that moment.
     pub(crate) pending: bool,
-    /// Whether nobody can say whose the value is: the row was not linked yet, or Business Central made it anew.
+    /// Whether nobody can say whose the value is: the row was not linked yet, or two records want it.
     pub(crate) weak: bool,
 }
 
@@ -56,8 +56,7 @@ impl People {
     pub(crate) fn claim(&mut self, property: Property, value: String, linked: bool) {
         let before = self.claims.get(&property);
         let pending = self.pending.contains(&property) || before.is_some_and(|claim| claim.edits > 0 || claim.pending);
-        let made_anew = matches!(property, Property::Line(id, _) if self.moved.contains(&id));
-        let weak = !linked || made_anew || before.is_some_and(|claim| claim.weak);
+        let weak = !linked || before.is_some_and(|claim| claim.weak);
         self.claims.insert(property, Claim { value, edits: 0, pending, weak });
     }
 
@@ -87,14 +86,10 @@ impl People {
         }
     }
 
-    /// The order may get another customer by now. Business Central makes its lines anew then, and copies what the
-    /// customer has.
+    /// The order may get another customer by now. Business Central copies what the customer has then.
     fn moved(&mut self, id: u8) {
         self.moved.insert(id);
         self.phones.remove(&("salesOrders", id));
-        for (property, claim) in &mut self.claims {
-            claim.weak |= matches!(property, Property::Line(order, _) if *order == id);
-        }
     }
 
     fn edited(&mut self, property: Property) {
