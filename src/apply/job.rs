@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use crate::ledger::{JobId, TargetId};
 use crate::model::{Adopt, Brake, EntityName, Mode, OnConflict, OnMissing, Patience, Value};
-use crate::schema::{self, EntitySchema, Locale};
+use crate::schema::{self, EntitySchema, Locale, Rule};
 
 /// A job as applying sees it.
 #[derive(Debug, Clone)]
@@ -82,6 +82,13 @@ impl ApplyJob {
     pub(super) fn same_in_line(&self, name: &str, ours: &Value, bc: Option<&Value>) -> bool {
         let schema = self.line_schema.as_deref().unwrap_or(&self.schema);
         same(schema, name, ours, bc, self.locale())
+    }
+
+    /// Whether a line of BC's that holds `bc` may hold what we want: also where BC does not tell.
+    pub(super) fn may_be_same_in_line(&self, name: &str, ours: &Value, bc: Option<&Value>) -> bool {
+        let property = self.line_schema.as_deref().and_then(|schema| schema.property(name));
+        property.is_some_and(|property| property.rule == Some(Rule::ReadsOtherwise))
+            || self.same_in_line(name, ours, bc)
     }
 
     fn locale(&self) -> Locale<'_> {

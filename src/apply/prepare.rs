@@ -75,7 +75,7 @@ impl Applier<'_> {
                 gone.push(candidate);
                 continue;
             }
-            // Nothing is known to have been sent to a row that a person linked.
+            // Nothing is known to have been sent to a row that a person linked, or that was restored.
             let unknown = link.snapshot.sent.is_empty();
             let locked = candidate.row.state == RecordState::Locked;
             let decided = candidate.row.decision.is_some();
@@ -171,10 +171,11 @@ impl Applier<'_> {
             }
             return Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal)));
         }
-        if link.snapshot.sent.is_empty() {
-            return self.adopt(candidate, row, Adopt::Update);
-        }
-        if self.job.mode == Mode::CreateOnly && diff::update(&candidate.resolved, &link.snapshot, 0) != Action::None {
+        let unknown = link.snapshot.sent.is_empty();
+        if !unknown
+            && self.job.mode == Mode::CreateOnly
+            && diff::update(&candidate.resolved, &link.snapshot, 0) != Action::None
+        {
             return candidate.stays_as_written(link);
         }
         let held = compare::sorted_lines(&self.job, row);
@@ -191,6 +192,9 @@ impl Applier<'_> {
             }
             Lines::Unclear => return candidate.left(RecordState::Conflict, UNCLEAR_LINES),
         };
+        if unknown {
+            return self.adopt(candidate, row, Adopt::Update, &link.snapshot.lines);
+        }
         let highest_sequence = held.last().map_or(0, compare::sequence);
         let changes = match diff::update(&candidate.resolved, &link.snapshot, highest_sequence) {
             Action::Update(changes) => changes,

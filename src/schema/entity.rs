@@ -68,6 +68,8 @@ pub enum Rule {
     NotNegative,
     /// From 0 to 100.
     Percent,
+    /// BC answers it with something else than was written, so that nothing can be concluded from what it holds.
+    ReadsOtherwise,
 }
 
 /// One property of an entity.

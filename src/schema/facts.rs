@@ -77,6 +77,7 @@ fn rule_of(text: &str) -> Option<Rule> {
         "quantity" => Rule::Quantity,
         "not-negative" => Rule::NotNegative,
         "percent" => Rule::Percent,
+        "reads-otherwise" => Rule::ReadsOtherwise,
         _ => return None,
     })
 }

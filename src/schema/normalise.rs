@@ -236,7 +236,7 @@ fn member_of(members: &[String], value: &Value) -> Result<Value, String> {
 
 fn obey(rule: Rule, value: Value, locale: &Locale<'_>) -> Result<Value, String> {
     let refused = match rule {
-        Rule::Filled => None,
+        Rule::Filled | Rule::ReadsOtherwise => None,
         Rule::Phone => value.as_str().and_then(phone_problem).map(ToOwned::to_owned),
         Rule::Email => value.as_str().and_then(email_problem).map(ToOwned::to_owned),
         Rule::LocalCurrency => {
