@@ -31,8 +31,7 @@ impl Applier<'_> {
             return kept;
         }
         let policy = candidate.policy(self.job.on_conflict, row);
-        let ThreeWay { send, kept, mut held } =
-            compare::three_way(&self.job, policy, change.header, &link.snapshot, row);
+        let ThreeWay { send, kept, held } = compare::three_way(&self.job, policy, change.header, &link.snapshot, row);
         let mut fields = field_changes(&send);
         fields.extend(kept);
         let rows = compare::sorted_lines(&self.job, row);
@@ -40,8 +39,7 @@ impl Applier<'_> {
         // BC makes the lines anew when such a property changes: ours follow in a step of their own, re-read.
         let recreated: Vec<i64> =
             if send.iter().any(makes_anew) { rows.iter().map(compare::sequence).collect() } else { Vec::new() };
-        let now = if recreated.is_empty() { change.lines.len().min(LINES_AT_ONCE) } else { 0 };
-        let partial = !recreated.is_empty() || now < change.lines.len();
+        let at_once = if recreated.is_empty() { LINES_AT_ONCE } else { 0 };
         let mut snapshot = link.snapshot.clone();
         snapshot.sent.clone_from(&resolved.properties);
         snapshot.answered = compare::answered(&snapshot.sent, row);
@@ -51,20 +49,28 @@ impl Applier<'_> {
             document: format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id),
             link,
             rows: &rows,
-            held: &mut held,
-            fields: &mut fields,
+            snapshot,
+            held,
+            fields,
             operations: Vec::new(),
         };
-        for line in change.lines.into_iter().take(now) {
-            plan.add(line, &mut snapshot);
+        let mut lines = change.lines.into_iter();
+        while plan.operations.len() < at_once
+            && let Some(line) = lines.next()
+        {
+            plan.add(line);
         }
-        let LinePlan { document, operations: lines, .. } = plan;
+        let later: Vec<_> = lines.collect();
+        let partial = !recreated.is_empty() || !later.is_empty();
+        // A change that somebody stands against is not begun, whichever of its steps it is.
+        let held = later.into_iter().fold(plan.clone(), LinePlan::with).held;
         if !held.is_empty() {
             return candidate.conflict(&self.job.name, held, row);
         }
+        let LinePlan { document, mut snapshot, fields, operations: lines, .. } = plan;
         let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
         foreign.leave_out_of(&mut snapshot);
-        if send.is_empty() && lines.is_empty() && !partial {
+        if send.is_empty() && lines.is_empty() {
             return self.nothing_to_send(candidate, row, &snapshot, &foreign, fields);
         }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
@@ -113,6 +119,7 @@ impl Applier<'_> {
 }
 
 /// The operations on lines, as they come together.
+#[derive(Clone)]
 struct LinePlan<'a> {
     job: &'a ApplyJob,
     /// Who wins where somebody changed a line.
@@ -122,35 +129,43 @@ struct LinePlan<'a> {
     link: &'a Link,
     /// Its lines in BC, ours and others.
     rows: &'a [Row],
+    /// What the link will hold.
+    snapshot: Snapshot,
     /// What somebody changed and nobody has decided about.
-    held: &'a mut Vec<FieldChange>,
-    fields: &'a mut Vec<FieldChange>,
+    held: Vec<FieldChange>,
+    fields: Vec<FieldChange>,
     operations: Vec<Operation>,
 }
 
 impl LinePlan<'_> {
     /// Adds the operation for one line, and what the link will hold of it.
-    fn add(&mut self, change: LineChange, snapshot: &mut Snapshot) {
+    fn add(&mut self, change: LineChange) {
         match change {
-            LineChange::Add(line) => self.insert(line, snapshot),
-            LineChange::Change { key, sequence, changes } => self.change(key, sequence, changes, snapshot),
-            LineChange::Remove { key, sequence } => self.remove(&key, sequence, snapshot),
+            LineChange::Add(line) => self.insert(line),
+            LineChange::Change { key, sequence, changes } => self.change(key, sequence, changes),
+            LineChange::Remove { key, sequence } => self.remove(&key, sequence),
         }
     }
 
-    fn insert(&mut self, line: NewLine, snapshot: &mut Snapshot) {
+    /// The plan with one line more.
+    fn with(mut self, change: LineChange) -> Self {
+        self.add(change);
+        self
+    }
+
+    fn insert(&mut self, line: NewLine) {
         for (name, value) in &line.properties {
             self.field(&line.key, name, None, Some(value.clone()));
         }
         let mut body = vec![("sequence".to_owned(), Value::Int(line.sequence))];
         body.extend(line.properties.iter().cloned());
         self.operations.push(Operation::post(self.path(None), object(&body)));
-        snapshot.lines.retain(|known| known.key != line.key);
+        self.snapshot.lines.retain(|known| known.key != line.key);
         let NewLine { key, sequence, properties } = line;
-        snapshot.lines.push(LinkedLine { key, sequence, id: None, sent: properties, answered: Vec::new() });
+        self.snapshot.lines.push(LinkedLine { key, sequence, id: None, sent: properties, answered: Vec::new() });
     }
 
-    fn change(&mut self, key: String, sequence: i64, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
+    fn change(&mut self, key: String, sequence: i64, changes: Vec<PropertyChange>) {
         let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
         let mut wanted = known.map(|line| line.sent.clone()).unwrap_or_default();
         merge(&mut wanted, &changes);
@@ -159,12 +174,12 @@ impl LinePlan<'_> {
             let deleted = FieldChange { property: format!("lines[{key}]"), old: None, new: None };
             match self.policy {
                 OnConflict::Hold => self.held.push(deleted),
-                OnConflict::BcWins => take(snapshot, &key, &changes, None),
+                OnConflict::BcWins => take(&mut self.snapshot, &key, &changes, None),
                 // Somebody's line has its place: nobody can tell what became of ours.
                 OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == sequence) => {
                     self.held.push(deleted);
                 }
-                OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }, snapshot),
+                OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }),
             }
             return;
         };
@@ -194,17 +209,17 @@ impl LinePlan<'_> {
                 }
             }
         }
-        take(snapshot, &key, &kept, Some(row));
+        take(&mut self.snapshot, &key, &kept, Some(row));
         if send.is_empty() {
             return;
         }
-        take(snapshot, &key, &send, Some(row));
+        take(&mut self.snapshot, &key, &send, Some(row));
         let schema = self.job.line_schema.as_deref().unwrap_or(&self.job.schema);
         let body = compare::with_overwritten(schema, &send, &wanted, Some(row));
         self.operations.push(Operation::patch(self.path(Some(&row.id)), ANY_ETAG, object(&body)));
     }
 
-    fn remove(&mut self, key: &str, sequence: i64, snapshot: &mut Snapshot) {
+    fn remove(&mut self, key: &str, sequence: i64) {
         let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
         if let Some((known, row)) = known.and_then(|line| Some((line, compare::find_line(self.job, line, self.rows)?)))
         {
@@ -219,7 +234,7 @@ impl LinePlan<'_> {
                 // From here on it is somebody else's line.
                 OnConflict::BcWins if !theirs.is_empty() => {
                     self.field(key, "sequence", None, Some(Value::Int(sequence)));
-                    snapshot.lines.retain(|line| line.key != key);
+                    self.snapshot.lines.retain(|line| line.key != key);
                     return;
                 }
                 OnConflict::SourceWins | OnConflict::Hold | OnConflict::BcWins => {}
@@ -230,7 +245,7 @@ impl LinePlan<'_> {
                 self.field(key, &name, held, None);
             }
         }
-        snapshot.lines.retain(|line| line.key != key);
+        self.snapshot.lines.retain(|line| line.key != key);
     }
 
     /// What `row` holds otherwise than we left it.

@@ -10,7 +10,7 @@ use super::compare;
 use super::error::ApplyError;
 use super::foreign::Foreign;
 use super::operation::{What, Write};
-use super::reasons::{decided, reason_of};
+use super::reasons::{PART_APPLIED, decided, reason_of};
 use super::recreated::{self, Lines};
 use super::round::{Again, Note, QUICK_TRIES, Round, lock};
 use super::waiting::tell_once;
@@ -144,7 +144,7 @@ impl Applier<'_> {
     ) -> Result<(), ApplyError> {
         *lock(round).note_mut(&settlement.key) = Note { stepped: true, ..Note::default() };
         settlement.outcome = Outcome::Left(RecordState::Pending);
-        settlement.reason = Some(Reason::new("part-applied: more steps of this change follow"));
+        settlement.reason = Some(Reason::new(format!("{PART_APPLIED}more steps of this change follow")));
         let entity = self.job.entity.to_string();
         Ok(self.ledger.settle(self.job.target, &entity, self.job.id, run, &[settlement]).await?)
     }

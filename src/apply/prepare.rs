@@ -1,6 +1,6 @@
 //! From rows of the outbox to writes that can be sent, or to what became of them without one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use super::error::ApplyError;
 use super::foreign::{Foreign, is_foreign};
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
+use super::reasons::{NO_ROW, PART_APPLIED, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Round, RowIs, lock};
@@ -34,6 +34,8 @@ impl Applier<'_> {
     ) -> Result<Vec<Prepared>, ApplyError> {
         let mut links = self.ledger.links(self.job.id, rows.iter().map(|row| row.key.as_str())).await?;
         let found = lookups.resolve(self.ledger, &self.outlet.reader, &self.job.company, &rows).await?;
+        let begun: HashSet<_> =
+            links.iter().filter(|(_, link)| link.is_part_applied()).map(|(key, _)| key.clone()).collect();
         let mut prepared = Vec::with_capacity(rows.len());
         let mut candidates = Vec::with_capacity(rows.len());
         let mut removals = Vec::new();
@@ -58,6 +60,12 @@ impl Applier<'_> {
         self.prepare_removals(removals, round, &mut prepared).await?;
         unlinked.extend(self.prepare_linked(linked, round, &mut prepared).await?);
         self.prepare_unlinked(unlinked, round, &mut prepared).await?;
+        for settlement in prepared.iter_mut().filter_map(Prepared::settlement) {
+            let ends_here = matches!(settlement.outcome, Outcome::Left(_) | Outcome::Closed);
+            if let (true, Some(reason)) = (ends_here && begun.contains(&settlement.key), &mut settlement.reason) {
+                reason.text.insert_str(0, PART_APPLIED);
+            }
+        }
         Ok(prepared)
     }
 

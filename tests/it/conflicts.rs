@@ -367,3 +367,44 @@ async fn a_line_that_is_made_anew_keeps_what_a_person_entered() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_conflict_in_a_later_step_of_a_change_is_found_before_the_first_one() {
+    bed(async |bed| {
+        bed.configure("check_total", "# check_total");
+        bed.accounts(1..=2).await;
+        bed.orders([1], 2).await;
+        bed.run().await.exits(0);
+        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 30 }));
+        // The customer comes first, and Business Central makes the lines anew with it.
+        bed.crm("UPDATE sales_order SET account_id = 2; UPDATE order_line SET qty = '7'").await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(told(bed).await, ["lines[1].quantity|30|7"]);
+
+        // What a person decides is for all steps.
+        bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.order(1)["customerNumber"], "C2");
+        assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 7 Line 2"]);
+        assert_eq!(bed.lines(1)[0]["unitPrice"], 2.25);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conflict_beyond_what_goes_at_once_is_found_before_anything_is_sent() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 150).await;
+        bed.run().await.exits(0);
+        bed.edit("salesOrderLines", &bed.lines(1)[119], &json!({ "description": "As agreed" }));
+        bed.crm("UPDATE order_line SET text = 'changed'").await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(told(bed).await, [r#"lines[120].description|"As agreed"|"changed""#]);
+    })
+    .await;
+}
