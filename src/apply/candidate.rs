@@ -81,6 +81,13 @@ impl Candidate {
         Prepared::Settled(Box::new(settlement))
     }
 
+    /// Of what BC keeps against us, that which stays somebody else's. What a person decided for is what we want, until
+    /// the source changes again.
+    pub(super) fn not_ours(&self, kept: &[FieldChange]) -> impl Iterator<Item = String> {
+        let undecided = if self.row.decision.is_none() { kept } else { &[] };
+        undecided.iter().map(|field| field.property.clone())
+    }
+
     /// Why nothing was sent although BC does not hold what the source has.
     pub(super) fn kept(&self) -> Reason {
         self.row.decision.map_or_else(|| Reason::new(KEPT), decided)

@@ -84,11 +84,15 @@ impl ApplyJob {
         same(schema, name, ours, bc, self.locale())
     }
 
-    /// Whether a line of BC's that holds `bc` may hold what we want: also where BC does not tell.
+    /// Whether BC holds what we want in the property `name` of a line, or does not tell.
     pub(super) fn may_be_same_in_line(&self, name: &str, ours: &Value, bc: Option<&Value>) -> bool {
+        !self.tells_in_line(name) || self.same_in_line(name, ours, bc)
+    }
+
+    /// Whether what BC answers for the property `name` of a line is what was written there.
+    pub(super) fn tells_in_line(&self, name: &str) -> bool {
         let property = self.line_schema.as_deref().and_then(|schema| schema.property(name));
-        property.is_some_and(|property| property.rule == Some(Rule::ReadsOtherwise))
-            || self.same_in_line(name, ours, bc)
+        property.is_none_or(|property| property.rule != Some(Rule::ReadsOtherwise))
     }
 
     fn locale(&self) -> Locale<'_> {

@@ -7,7 +7,7 @@
 use super::Applier;
 use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
-use super::foreign::Foreign;
+use super::foreign::{Foreign, in_line};
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
 use crate::bc::{Operation, Row};
@@ -32,8 +32,6 @@ impl Applier<'_> {
         }
         let policy = candidate.policy(self.job.on_conflict, row);
         let ThreeWay { send, kept, held } = compare::three_way(&self.job, policy, change.header, &link.snapshot, row);
-        let mut fields = field_changes(&send);
-        fields.extend(kept);
         let rows = compare::sorted_lines(&self.job, row);
         let makes_anew = |change: &PropertyChange| self.job.schema.recreates_lines.contains(&change.name.as_str());
         // BC makes the lines anew when such a property changes: ours follow in a step of their own, re-read.
@@ -51,7 +49,8 @@ impl Applier<'_> {
             rows: &rows,
             snapshot,
             held,
-            fields,
+            kept,
+            fields: field_changes(&send),
             operations: Vec::new(),
         };
         let mut lines = change.lines.into_iter();
@@ -67,9 +66,10 @@ impl Applier<'_> {
         if !held.is_empty() {
             return candidate.conflict(&self.job.name, held, row);
         }
-        let LinePlan { document, mut snapshot, fields, operations: lines, .. } = plan;
-        let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+        let LinePlan { document, mut snapshot, kept, mut fields, operations: lines, .. } = plan;
+        let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row).and(candidate.not_ours(&kept));
         foreign.leave_out_of(&mut snapshot);
+        fields.extend(kept);
         if send.is_empty() && lines.is_empty() {
             return self.nothing_to_send(candidate, row, &snapshot, &foreign, fields);
         }
@@ -133,6 +133,9 @@ struct LinePlan<'a> {
     snapshot: Snapshot,
     /// What somebody changed and nobody has decided about.
     held: Vec<FieldChange>,
+    /// What BC keeps against us.
+    kept: Vec<FieldChange>,
+    /// What is sent.
     fields: Vec<FieldChange>,
     operations: Vec<Operation>,
 }
@@ -171,45 +174,53 @@ impl LinePlan<'_> {
         merge(&mut wanted, &changes);
         let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) else {
             // A person deleted the line in BC.
-            let deleted = FieldChange { property: format!("lines[{key}]"), old: None, new: None };
+            let deleted = changes.iter().map(|change| FieldChange {
+                property: in_line(&key, &change.name),
+                old: None,
+                new: Some(change.new.clone()),
+            });
             match self.policy {
-                OnConflict::Hold => self.held.push(deleted),
-                OnConflict::BcWins => take(&mut self.snapshot, &key, &changes, None),
+                OnConflict::Hold => self.held.extend(deleted),
+                OnConflict::BcWins => {
+                    self.kept.extend(deleted.map(|field| FieldChange { old: field.new, new: None, ..field }));
+                    take(&mut self.snapshot, &key, &changes, None);
+                }
                 // Somebody's line has its place: nobody can tell what became of ours.
                 OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == sequence) => {
-                    self.held.push(deleted);
+                    self.held.extend(deleted);
                 }
                 OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }),
             }
             return;
         };
-        let (mut send, mut kept) = (Vec::new(), Vec::new());
+        let (mut send, mut unsent) = (Vec::new(), Vec::new());
         for change in changes {
             let held = row.get(&change.name);
             let is =
                 |value: Option<&Value>| value.is_some_and(|value| self.job.same_in_line(&change.name, value, held));
+            if is(Some(&change.new)) && self.job.tells_in_line(&change.name) {
+                unsent.push(change);
+                continue;
+            }
             let ours = known.and_then(|line| line.answered(&change.name));
-            let untouched = is(change.old.as_ref()) || is(ours) || is(Some(&change.new)) || change.old.is_none();
+            let untouched = is(change.old.as_ref()) || is(ours) || change.old.is_none();
+            let property = in_line(&key, &change.name);
             match self.policy {
-                _ if untouched => {
-                    self.field(&key, &change.name, change.old.clone(), Some(change.new.clone()));
-                    send.push(change);
+                OnConflict::BcWins if !untouched => {
+                    self.kept.push(FieldChange { property, old: Some(change.new.clone()), new: held.cloned() });
+                    unsent.push(change);
                 }
-                OnConflict::SourceWins => {
-                    self.field(&key, &change.name, held.cloned(), Some(change.new.clone()));
-                    send.push(change);
-                }
-                OnConflict::BcWins => {
-                    self.field(&key, &change.name, Some(change.new.clone()), held.cloned());
-                    kept.push(change);
-                }
-                OnConflict::Hold => {
-                    let property = format!("lines[{key}].{}", change.name);
+                OnConflict::Hold if !untouched => {
                     self.held.push(FieldChange { property, old: held.cloned(), new: Some(change.new) });
+                }
+                OnConflict::SourceWins | OnConflict::BcWins | OnConflict::Hold => {
+                    let old = if is(change.old.as_ref()) { change.old.as_ref() } else { held.or(change.old.as_ref()) };
+                    self.fields.push(FieldChange { property, old: old.cloned(), new: Some(change.new.clone()) });
+                    send.push(change);
                 }
             }
         }
-        take(&mut self.snapshot, &key, &kept, Some(row));
+        take(&mut self.snapshot, &key, &unsent, Some(row));
         if send.is_empty() {
             return;
         }
@@ -227,7 +238,7 @@ impl LinePlan<'_> {
             match self.policy {
                 OnConflict::Hold if !theirs.is_empty() => {
                     let changed =
-                        |(name, old)| FieldChange { property: format!("lines[{key}].{name}"), old, new: None };
+                        |(name, old): (String, _)| FieldChange { property: in_line(key, &name), old, new: None };
                     self.held.extend(theirs.into_iter().map(changed));
                     return;
                 }
@@ -258,7 +269,7 @@ impl LinePlan<'_> {
     }
 
     fn field(&mut self, key: &str, name: &str, old: Option<Value>, new: Option<Value>) {
-        self.fields.push(FieldChange { property: format!("lines[{key}].{name}"), old, new });
+        self.fields.push(FieldChange { property: in_line(key, name), old, new });
     }
 
     fn path(&self, line: Option<&str>) -> String {

@@ -104,7 +104,14 @@ impl Applier<'_> {
                 Action::Update(changes) if self.is_read_first() || self.sends_foreign(link, &changes) => {
                     to_read.push(candidate);
                 }
-                Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
+                Action::Update(changes) => {
+                    let from_answered = |change: PropertyChange| {
+                        let held = link.snapshot.answered(&change.name);
+                        compare::from_held(&self.job, change, held)
+                    };
+                    let changes: Vec<_> = changes.into_iter().map(from_answered).collect();
+                    prepared.push(self.update(&candidate, link, None, &changes, Vec::new()));
+                }
                 _ => {
                     let update = candidate.link_as_it_is(link);
                     // The last step of a change in steps can have nothing left to send.
@@ -220,7 +227,8 @@ impl Applier<'_> {
             let mut snapshot = Snapshot { put_back: Vec::new(), ..link.snapshot.clone() };
             snapshot.sent.clone_from(&candidate.resolved.properties);
             snapshot.answered = compare::answered(&snapshot.sent, row);
-            Foreign::found(&self.job, &link.snapshot, &snapshot, row).leave_out_of(&mut snapshot);
+            let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row).and(candidate.not_ours(&kept));
+            foreign.leave_out_of(&mut snapshot);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
             let mut settled = candidate.settled(outcome, SettledLink::Current(update), None);
@@ -252,7 +260,7 @@ impl Applier<'_> {
         let mut foreign = Foreign::known(&link.snapshot);
         if let Some(row) = row {
             snapshot.answered = compare::answered(&snapshot.sent, row);
-            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row).and(candidate.not_ours(&kept));
             foreign.leave_out_of(&mut snapshot);
         }
         let mut fields = field_changes(changes);

@@ -644,7 +644,7 @@ async fn a_line_that_a_person_deleted_or_changed_is_a_conflict() {
         bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
         assert_eq!(
             bed.reason("orders", "1").await,
-            "conflict: someone changed lines[1], lines[2].quantity in Business Central; decide with `bcsync resolve \
+            "conflict: someone changed lines[1].quantity, lines[2].quantity in Business Central; decide with `bcsync resolve \
              orders 1 --take source` or `--take bc`"
         );
         assert_eq!(bed.told_lines(1), ["20000 30 Line 2", "30000 1 Line 3"]);
