@@ -11,6 +11,7 @@ use super::foreign::{Foreign, in_line};
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
 use crate::bc::{Operation, Row};
+use crate::diff::SEQUENCE_STEP;
 use crate::ledger::{FieldChange, Link, SettledLink, Settlement};
 use crate::model::{
     LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, Snapshot, Value, Values,
@@ -47,6 +48,7 @@ impl Applier<'_> {
             document: format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id),
             link,
             rows: &rows,
+            next_sequence: next_sequence(&change.lines, link, &rows),
             snapshot,
             held,
             kept,
@@ -129,6 +131,8 @@ struct LinePlan<'a> {
     link: &'a Link,
     /// Its lines in BC, ours and others.
     rows: &'a [Row],
+    /// For a line that must go behind all others.
+    next_sequence: i64,
     /// What the link will hold.
     snapshot: Snapshot,
     /// What somebody changed and nobody has decided about.
@@ -185,11 +189,10 @@ impl LinePlan<'_> {
                     self.kept.extend(deleted.map(|field| FieldChange { old: field.new, new: None, ..field }));
                     take(&mut self.snapshot, &key, &changes, None);
                 }
-                // Somebody's line has its place: nobody can tell what became of ours.
-                OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == sequence) => {
-                    self.held.extend(deleted);
+                OnConflict::SourceWins => {
+                    let sequence = self.free_sequence(sequence);
+                    self.insert(NewLine { key, sequence, properties: wanted });
                 }
-                OnConflict::SourceWins => self.insert(NewLine { key, sequence, properties: wanted }),
             }
             return;
         };
@@ -259,6 +262,16 @@ impl LinePlan<'_> {
         self.snapshot.lines.retain(|line| line.key != key);
     }
 
+    /// `sequence`, or one behind all others when somebody's line has that place by now.
+    fn free_sequence(&mut self, sequence: i64) -> i64 {
+        if self.rows.iter().all(|row| compare::sequence(row) != sequence) {
+            return sequence;
+        }
+        let free = self.next_sequence;
+        self.next_sequence += SEQUENCE_STEP;
+        free
+    }
+
     /// What `row` holds otherwise than we left it.
     fn changed_by_others(&self, known: &LinkedLine, row: &Row) -> Vec<(String, Option<Value>)> {
         let differs = |(name, sent): &&(String, Value)| {
@@ -279,6 +292,16 @@ impl LinePlan<'_> {
             None => format!("{}/{navigation}", self.document),
         }
     }
+}
+
+/// The sequence behind all lines that the document has, had of ours, or gets.
+fn next_sequence(changes: &[LineChange], link: &Link, rows: &[Row]) -> i64 {
+    let added = changes.iter().filter_map(|change| match change {
+        LineChange::Add(new) => Some(new.sequence),
+        LineChange::Change { .. } | LineChange::Remove { .. } => None,
+    });
+    let known = link.snapshot.lines.iter().map(|line| line.sequence);
+    added.chain(known).chain(rows.iter().map(compare::sequence)).fold(0, i64::max) + SEQUENCE_STEP
 }
 
 /// What the link holds of the line `key` once `changes` are made, or are known not to be: `row` is the line before.

@@ -456,3 +456,37 @@ async fn a_change_of_a_line_that_stays_deleted_is_told() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn a_deleted_line_whose_place_is_taken_is_made_again_behind_all_others() {
+    for policy in ["source_wins", "hold"] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"hold\"", &format!("on_conflict = \"{policy}\""));
+            bed.configure("check_total", "# check_total");
+            bed.accounts([1]).await;
+            bed.orders([1], 2).await;
+            bed.run().await.exits(0);
+            bed.person("salesOrderLines", &bed.lines(1)[1], Deed::Delete);
+            let id = bed.order(1)["id"].as_str().unwrap().to_owned();
+            bed.insert_line(&id, &json!({ "lineType": "Item", "lineObjectNumber": "ITEM-5", "quantity": 5 })).await;
+            assert_eq!(bed.told_lines(1)[1], "20000 5 Item");
+            bed.crm(
+                "UPDATE order_line SET qty = '7' WHERE line_no = 2;
+                 INSERT INTO order_line VALUES (1, 3, 'ITEM-9', '4', '2.50', 'Line 3', 3);",
+            )
+            .await;
+            if policy == "hold" {
+                bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+                bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+            }
+            assert_eq!(bed.run().await.exits(0).count("orders", "updated"), 1);
+            let lines = ["10000 2 Line 1", "20000 5 Item", "30000 4 Line 3", "40000 7 Line 2"];
+            assert_eq!(bed.told_lines(1), lines);
+            // Its place is known from now on.
+            bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 2").await;
+            bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+            assert_eq!(bed.told_lines(1)[3], "40000 8 Line 2");
+        })
+        .await;
+    }
+}
