@@ -28,9 +28,6 @@ impl Applier<'_> {
     /// The write that makes of `row` what `change` asks for, or what keeps it from being made.
     pub(super) fn prepare_order(&self, candidate: &Candidate, link: &Link, row: &Row, change: OrderChange) -> Prepared {
         let Candidate { row: outbox, resolved, .. } = candidate;
-        if let Some(kept) = self.processed(candidate, link, row, None).or_else(|| self.kept_by_lock(candidate, row)) {
-            return kept;
-        }
         let policy = candidate.policy(self.job.on_conflict, row);
         let ThreeWay { send, kept, held } = compare::three_way(&self.job, policy, change.header, &link.snapshot, row);
         let rows = compare::sorted_lines(&self.job, row);
@@ -74,6 +71,9 @@ impl Applier<'_> {
         fields.extend(kept);
         if send.is_empty() && lines.is_empty() {
             return self.nothing_to_send(candidate, row, &snapshot, &foreign, fields);
+        }
+        if let Some(kept) = self.processed(candidate, link, row, None).or_else(|| self.kept_by_lock(candidate, row)) {
+            return kept;
         }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
         let mut operations =

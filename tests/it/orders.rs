@@ -422,6 +422,51 @@ async fn an_order_that_is_shipped_in_part_is_closed() {
 }
 
 #[tokio::test]
+async fn a_locked_order_that_holds_what_is_wanted_already_is_neither_locked_nor_closed() {
+    for shipped in [true, false] {
+        bed(async |bed| {
+            one_order(bed).await;
+            bed.edit("salesOrderLines", &bed.lines(1)[1], &json!({ "quantity": 30 }));
+            bed.configure("check_total", "# check_total");
+            if shipped {
+                for line in &bed.lines(1)[1..] {
+                    bed.edit("salesOrderLines", line, &json!({ "shipQuantity": 0, "invoiceQuantity": 0 }));
+                }
+                bed.person("salesOrders", &bed.order(1), Deed::Post);
+            } else {
+                bed.person("salesOrders", &bed.order(1), Deed::Release);
+            }
+            bed.edit("salesOrders", &bed.order(1), &json!({ "email": "buyer@c1.example" }));
+            bed.crm(
+                "UPDATE sales_order SET email = 'buyer@c1.example';
+                 UPDATE order_line SET qty = '30' WHERE line_no = 2",
+            )
+            .await;
+            bed.run().await.exits(0).did("orders", "1 staged, 1 equal");
+            assert_eq!(bed.simulator.stats().writes(), 0);
+            assert_eq!(bed.ledger_value("SELECT state FROM links WHERE job = 'orders'").await, "linked");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_stays_as_a_person_decided_may_be_locked() {
+    bed(async |bed| {
+        bed.configure("check_total", "# check_total");
+        one_order(bed).await;
+        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 50 }));
+        bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        bed.output(&["resolve", "orders", "1", "--take", "bc"]).await;
+        bed.person("salesOrders", &bed.order(1), Deed::Release);
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.told_lines(1)[0], "10000 50 Line 1");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_change_below_what_is_shipped_closes_an_order_that_was_reopened() {
     bed(async |bed| {
         one_order(bed).await;
