@@ -58,7 +58,7 @@ CREATE TABLE link_detail (
     etag        TEXT NOT NULL,     -- as Business Central gave it last
     state       TEXT NOT NULL CHECK (state IN ('linked', 'closed', 'unexplained')),  -- closed: posted, or shipped in part; unexplained: Business Central no longer has it, and nothing tells why
     match_value TEXT,              -- canonical value of match_on at the last write
-    draft       BLOB NOT NULL,     -- 128 bits over what was wanted at the last write
+    draft       BLOB NOT NULL,     -- 128 bits over what was wanted at the last write; a mark when only a part of it was written
     snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
     linked_at   TEXT NOT NULL,
     written_at  TEXT NOT NULL,     -- last successful write or adoption

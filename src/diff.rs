@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 /// The distance between the sequences of two lines, as BC itself numbers them.
-const SEQUENCE_STEP: i64 = 10_000;
+pub const SEQUENCE_STEP: i64 = 10_000;
 
 /// The row for a record that BC has none of yet.
 #[must_use]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Config, Field, Job, LinesOrigin, Located, Problem, Report, SourceKind};
+use crate::config::{CheckTotal, Config, Field, Job, LinesOrigin, Located, Problem, Report, SourceKind};
 use crate::mapping::{CompileError, LinesMapping, Mapping, MappingSpec, NameUse, Place};
 use crate::model::Mode;
 use crate::schema::{closest, standard, standard_sets};
@@ -69,7 +69,10 @@ fn spec(config: &Config, job: &Job) -> MappingSpec {
         maps: config.maps.iter().map(codes).collect(),
         match_on: job.match_on.iter().map(|name| name.value.clone()).collect(),
         timezone: job.timezone,
-        total: job.check_total.as_ref().map(|check| check.value.equals.value.clone()),
+        total: job.check_total.as_ref().map(|check| {
+            let CheckTotal { property, equals, .. } = &check.value;
+            (property.value.clone(), equals.value.clone())
+        }),
     }
 }
 
@@ -167,6 +170,7 @@ fn located<'j>(job: &'j Job, place: &Place) -> Option<&'j Located<String>> {
         Place::LinesField(name) => expression(&lines?.fields, name),
         Place::Where => job.condition.as_ref(),
         Place::MatchOn => job.match_on.first(),
+        Place::TotalProperty => job.check_total.as_ref().map(|check| &check.value.property),
         Place::Total => job.check_total.as_ref().map(|check| &check.value.equals),
         Place::LinesEntity => lines.map(|lines| &lines.entity),
         Place::LinesKey => lines.map(|lines| &lines.key),

@@ -49,10 +49,11 @@ impl Applier<'_> {
             round.again(key, Again::Now);
             return Ok(None);
         }
-        Ok(Some(self.adopt(candidate, row, self.job.adopt)))
+        Ok(Some(self.adopt(candidate, row, self.job.adopt, &[])))
     }
 
-    pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt) -> Prepared {
+    /// Links the record to `row`, of which nothing is known but that the lines `known` are ours.
+    pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt, known: &[LinkedLine]) -> Prepared {
         let number = row.text(self.job.number_property());
         let changes = compare::differing(&self.job, &candidate.resolved.properties, row);
         let same_lines =
@@ -68,10 +69,10 @@ impl Applier<'_> {
             );
         }
         if policy == Adopt::Update && self.job.mode == Mode::CreateOnly && !(same_lines && changes.is_empty()) {
-            return self.adopt_as_found(candidate, row);
+            return self.adopt_as_found(candidate, row, known);
         }
         if !same_lines && policy == Adopt::Update {
-            return self.adopt_with_lines(candidate, row);
+            return self.adopt_with_lines(candidate, row, known);
         }
         if policy == Adopt::IfEqual && !(same_lines && changes.is_empty()) {
             let differ = if same_lines { names() } else { "lines".to_owned() };
@@ -97,12 +98,17 @@ impl Applier<'_> {
         Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, fields)))
     }
 
-    /// Adopts a document whose lines are not those of the record: what it lacks is added. A line that holds what one of
-    /// ours is to hold counts as that one; all others are somebody's and stay as they are.
-    fn adopt_with_lines(&self, candidate: &Candidate, row: &Row) -> Prepared {
+    /// Adopts a document whose lines are not those of the record: what it lacks is added. Of a line that is known to be
+    /// ours the difference is sent: that BC holds something else there is nobody's edit, since the record and its row are
+    /// only now brought together, or the company was restored. All others are somebody's and stay as they are.
+    fn adopt_with_lines(&self, candidate: &Candidate, row: &Row, known: &[LinkedLine]) -> Prepared {
         let held = compare::sorted_lines(&self.job, row);
         let highest_sequence = held.last().map_or(0, compare::sequence);
-        let snapshot = Snapshot { lines: self.lines_found(candidate, held), ..Snapshot::default() };
+        let lines = match self.lines_found(candidate, known, held) {
+            Ok(lines) => lines,
+            Err(unclear) => return candidate.left(RecordState::Quarantined, unclear),
+        };
+        let snapshot = Snapshot { lines, ..Snapshot::default() };
         let OrderChange { header, lines } = match diff::update(&candidate.resolved, &snapshot, highest_sequence) {
             Action::UpdateOrder(change) => change,
             Action::Update(header) => OrderChange { header, lines: Vec::new() },
@@ -114,15 +120,14 @@ impl Applier<'_> {
 
     /// Adopts a row that differs, in a job that never changes rows. What the row holds counts as what was sent: with
     /// another `mode` only the difference is found, and what somebody changes until then is theirs.
-    fn adopt_as_found(&self, candidate: &Candidate, row: &Row) -> Prepared {
-        let as_found = |(name, wanted): &(String, Value)| {
-            let held = row.get(name)?;
-            let is_equal = self.job.same(name, wanted, Some(held));
-            Some((name.clone(), if is_equal { wanted } else { held }.clone()))
-        };
-        let sent: Values = candidate.resolved.properties.iter().filter_map(as_found).collect();
+    fn adopt_as_found(&self, candidate: &Candidate, row: &Row, known: &[LinkedLine]) -> Prepared {
+        let is_held = |name: &str, value: &Value| self.job.same(name, value, row.get(name));
+        let sent = as_found(&candidate.resolved.properties, row, is_held);
         let answered = compare::answered(&sent, row);
-        let lines = self.lines_found(candidate, compare::sorted_lines(&self.job, row));
+        let lines = match self.lines_found(candidate, known, compare::sorted_lines(&self.job, row)) {
+            Ok(lines) => lines,
+            Err(unclear) => return candidate.left(RecordState::Quarantined, unclear),
+        };
         let seen_with = compare::seen_with(&self.job, row);
         let snapshot = Snapshot { sent, answered, lines, seen_with, put_back: Vec::new() };
         let link = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
@@ -131,32 +136,78 @@ impl Applier<'_> {
         candidate.settled(Outcome::Adopted, SettledLink::Current(link), Some(Reason::new(NEVER_CHANGED)))
     }
 
-    /// Those of the record's lines that are among the lines `held` by a document.
-    fn lines_found(&self, candidate: &Candidate, mut held: Vec<Row>) -> Vec<LinkedLine> {
-        let find = |line: &ResolvedLine| {
-            let is_it = |held: &Row| {
-                line.properties.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))
-            };
-            let place = held.iter().position(is_it)?;
-            Some(Self::adopted_line(line, held.remove(place)))
+    /// Which of the lines `held` by a document are the record's: those that are `known`, and those that hold what a line
+    /// of the record is to hold. Else why that cannot be told: a line of the same item that holds something else may be
+    /// the record's or somebody's, and were one added beside it, the goods might be sent twice.
+    fn lines_found(
+        &self,
+        candidate: &Candidate,
+        known: &[LinkedLine],
+        mut held: Vec<Row>,
+    ) -> Result<Vec<LinkedLine>, String> {
+        let wanted = candidate.resolved.lines.as_deref().unwrap_or_default();
+        let mut found = Vec::with_capacity(wanted.len());
+        for line in known {
+            let Some(id) = compare::find_line(&self.job, line, &held).map(|row| row.id.clone()) else { continue };
+            let properties =
+                wanted.iter().find(|wanted| wanted.key == line.key).map_or(&line.sent, |line| &line.properties);
+            found
+                .extend(held.extract_if(.., |row| row.id == id).map(|row| self.line_found(&line.key, properties, row)));
+        }
+        let is_found = |found: &[LinkedLine], line: &ResolvedLine| found.iter().any(|known| known.key == line.key);
+        for line in wanted {
+            if !is_found(&found, line)
+                && let Some(place) = held.iter().position(|held| compare::is_as_wanted(&self.job, line, held))
+            {
+                found.push(self.line_found(&line.key, &line.properties, held.remove(place)));
+            }
+        }
+        for line in wanted.iter().filter(|line| !is_found(&found, line)) {
+            if let Some(row) = held.iter().find(|row| compare::is_line(&self.job, &line.properties, row)) {
+                return Err(self.unclear_line(line, row));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The line `key` of the record as `row` holds it, which is to hold `wanted`.
+    fn line_found(&self, key: &str, wanted: &[(String, Value)], row: Row) -> LinkedLine {
+        let is_held = |name: &str, value: &Value| self.job.may_be_same_in_line(name, value, row.get(name));
+        let sent = as_found(wanted, &row, is_held);
+        let answered = compare::answered(&sent, &row);
+        let sequence = compare::sequence(&row);
+        LinkedLine { key: key.to_owned(), sequence, id: Some(row.id), sent, answered, put_back: Vec::new() }
+    }
+
+    /// Why nobody can tell whether `row` is the line `wanted`.
+    fn unclear_line(&self, wanted: &ResolvedLine, row: &Row) -> String {
+        let differs = |(name, value): &&(String, Value)| !self.job.may_be_same_in_line(name, value, row.get(name));
+        let told = |(name, value): &(String, Value)| {
+            let held = row.get(name).unwrap_or(&Value::Null);
+            format!("{name} is {} there and {} in the source", held.to_json(), value.to_json())
         };
-        candidate.resolved.lines.iter().flatten().filter_map(find).collect()
+        let differences: Vec<_> = wanted.properties.iter().filter(differs).map(told).collect();
+        format!(
+            "the document in Business Central has a line of the same item as line {} (sequence {}): {}. Nobody can tell \
+             whether it is the same line; make them equal, or remove it there",
+            wanted.key,
+            compare::sequence(row),
+            differences.join(", ")
+        )
     }
 
     fn adopted_lines(&self, candidate: &Candidate, row: &Row) -> Vec<LinkedLine> {
         let held = compare::sorted_lines(&self.job, row);
         let lines = candidate.resolved.lines.iter().flatten().zip(held);
-        lines.map(|(line, held)| Self::adopted_line(line, held)).collect()
+        lines.map(|(line, held)| self.line_found(&line.key, &line.properties, held)).collect()
     }
+}
 
-    fn adopted_line(line: &ResolvedLine, held: Row) -> LinkedLine {
-        LinkedLine {
-            key: line.key.clone(),
-            sequence: compare::sequence(&held),
-            sent: line.properties.clone(),
-            answered: compare::answered(&line.properties, &held),
-            id: Some(held.id),
-            put_back: Vec::new(),
-        }
-    }
+/// `wanted`, with what `row` holds in the place of what it does not hold.
+fn as_found(wanted: &[(String, Value)], row: &Row, is_held: impl Fn(&str, &Value) -> bool) -> Values {
+    let property = |(name, value): &(String, Value)| {
+        let found = if is_held(name, value) { value } else { row.get(name)? };
+        Some((name.clone(), found.clone()))
+    };
+    wanted.iter().filter_map(property).collect()
 }

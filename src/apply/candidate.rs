@@ -49,14 +49,20 @@ impl Candidate {
         Prepared::Settled(Box::new(Settlement::left(&self.row.key, self.row.fingerprint, state, reason)))
     }
 
-    /// Who wins about the row `bc`: as a person decided when it was as it is now, else as configured.
+    /// Who wins about the row `bc`: as a person decided when it was as it is now, or before a step of ours left it so,
+    /// else as configured.
     pub(super) fn policy(&self, configured: OnConflict, bc: &Row) -> OnConflict {
         match self.row.decision {
             None => configured,
             Some(Take::Bc) => OnConflict::BcWins,
-            Some(Take::Source) if self.row.seen_etag.as_deref() == Some(bc.etag.as_str()) => OnConflict::SourceWins,
+            Some(Take::Source) if self.is_as_seen(bc) => OnConflict::SourceWins,
             Some(Take::Source) => OnConflict::Hold,
         }
+    }
+
+    fn is_as_seen(&self, bc: &Row) -> bool {
+        let left_by_step = self.link.as_ref().filter(|link| link.is_part_applied()).map(|link| &link.etag);
+        self.row.seen_etag.as_ref() == Some(&bc.etag) || left_by_step == Some(&bc.etag)
     }
 
     /// The conflict about `held` properties of the row `bc`; both values are told.
@@ -73,6 +79,13 @@ impl Candidate {
         settlement.fields = held;
         settlement.next.etag = Some(bc.etag.clone());
         Prepared::Settled(Box::new(settlement))
+    }
+
+    /// Of what BC keeps against us, that which stays somebody else's. What a person decided for is what we want, until
+    /// the source changes again.
+    pub(super) fn not_ours(&self, kept: &[FieldChange]) -> impl Iterator<Item = String> {
+        let undecided = if self.row.decision.is_none() { kept } else { &[] };
+        undecided.iter().map(|field| field.property.clone())
     }
 
     /// Why nothing was sent although BC does not hold what the source has.

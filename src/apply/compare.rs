@@ -67,10 +67,12 @@ pub(super) fn find_line<'r>(job: &ApplyJob, known: &LinkedLine, lines: &'r [Row]
 /// Whether the lines of a document are exactly `wanted`, one by one in order.
 pub(super) fn same_lines(job: &ApplyJob, wanted: &[ResolvedLine], row: &Row) -> bool {
     let lines = sorted_lines(job, row);
-    lines.len() == wanted.len()
-        && wanted.iter().zip(&lines).all(|(line, held)| {
-            line.properties.iter().all(|(name, value)| job.same_in_line(name, value, held.get(name)))
-        })
+    lines.len() == wanted.len() && wanted.iter().zip(&lines).all(|(line, held)| is_as_wanted(job, line, held))
+}
+
+/// Whether the line `held` is as `wanted`, as far as BC tells.
+pub(super) fn is_as_wanted(job: &ApplyJob, wanted: &ResolvedLine, held: &Row) -> bool {
+    wanted.properties.iter().all(|(name, value)| job.may_be_same_in_line(name, value, held.get(name)))
 }
 
 /// The lines of a document as BC answered it.
@@ -136,6 +138,16 @@ pub(super) fn touched(job: &ApplyJob, last: &Snapshot, row: &Row) -> Vec<FieldCh
     touched
 }
 
+/// `change` with what BC holds as the old value: unless that is only another way to write what we sent.
+pub(super) fn from_held(job: &ApplyJob, change: PropertyChange, held: Option<&Value>) -> PropertyChange {
+    match held {
+        Some(held) if !change.old.as_ref().is_some_and(|old| job.same(&change.name, old, Some(held))) => {
+            PropertyChange { old: Some(held.clone()), ..change }
+        }
+        _ => change,
+    }
+}
+
 /// What a comparison with a row that changed under our hands comes to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ThreeWay {
@@ -169,7 +181,7 @@ pub(super) fn three_way(
             || is(last.sent(&change.name))
             || last.sent(&change.name).is_none();
         if untouched {
-            result.send.push(change);
+            result.send.push(from_held(job, change, held));
             continue;
         }
         match policy {

@@ -52,6 +52,12 @@ impl Foreign {
         Self(names)
     }
 
+    /// These, and `more` of them.
+    pub(super) fn and(mut self, more: impl Iterator<Item = String>) -> Self {
+        self.0.extend(more);
+        self
+    }
+
     /// What nobody knows the origin of in a row that was read back: neither as the lost request was to make it nor, as
     /// far as that is known, as it was before.
     pub(super) fn unexplained(job: &ApplyJob, noted: &Snapshot, row: &Row) -> Self {
@@ -73,6 +79,7 @@ pub(super) fn is_foreign(last: &Snapshot, name: &str) -> bool {
     last.sent(name).is_some() && last.answered(name).is_none()
 }
 
-fn in_line(key: &str, name: &str) -> String {
+/// The name of a property of the line `key`.
+pub(super) fn in_line(key: &str, name: &str) -> String {
     format!("lines[{key}].{name}")
 }

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use crate::ledger::{JobId, TargetId};
 use crate::model::{Adopt, Brake, EntityName, Mode, OnConflict, OnMissing, Patience, Value};
-use crate::schema::{self, EntitySchema, Locale};
+use crate::schema::{self, EntitySchema, Locale, Rule};
 
 /// A job as applying sees it.
 #[derive(Debug, Clone)]
@@ -62,6 +62,26 @@ pub struct CheckTotal {
     pub tolerance: Decimal,
 }
 
+impl CheckTotal {
+    /// What is wrong with the total that BC holds, and what to do; `None` when it is as wanted.
+    pub(super) fn find_wrong(&self, wanted: Decimal, held: Option<Decimal>) -> Option<String> {
+        let Self { property, tolerance } = self;
+        let Some(held) = held else {
+            return Some(format!(
+                "{property} is {wanted} in the source, and Business Central does not show it. The document stays as \
+                 written; name another property in `check_total`"
+            ));
+        };
+        let difference = (wanted - held).abs();
+        (difference > *tolerance).then(|| {
+            format!(
+                "{property} is {held} in Business Central and {wanted} in the source: off by {difference} (tolerance \
+                 {tolerance}). The document stays as written; put the source right"
+            )
+        })
+    }
+}
+
 impl ApplyJob {
     /// Whether BC itself refuses a second row with the same match value.
     pub(super) fn key_is_enforced(&self) -> bool {
@@ -84,6 +104,17 @@ impl ApplyJob {
         same(schema, name, ours, bc, self.locale())
     }
 
+    /// Whether BC holds what we want in the property `name` of a line, or does not tell.
+    pub(super) fn may_be_same_in_line(&self, name: &str, ours: &Value, bc: Option<&Value>) -> bool {
+        !self.tells_in_line(name) || self.same_in_line(name, ours, bc)
+    }
+
+    /// Whether what BC answers for the property `name` of a line is what was written there.
+    pub(super) fn tells_in_line(&self, name: &str) -> bool {
+        let property = self.line_schema.as_deref().and_then(|schema| schema.property(name));
+        property.is_none_or(|property| property.rule != Some(Rule::ReadsOtherwise))
+    }
+
     fn locale(&self) -> Locale<'_> {
         Locale { local_currency: Some(&self.local_currency), timezone: self.timezone }
     }
@@ -94,5 +125,26 @@ fn same(schema: &EntitySchema, name: &str, ours: &Value, bc: Option<&Value>, loc
     match schema.property(name) {
         Some(property) => schema::same(&property, ours, bc, &locale),
         None => ours == bc,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_that_is_not_shown_is_as_wrong_as_one_that_is_off() {
+        let check = CheckTotal { property: "totalAmount".to_owned(), tolerance: Decimal::new(1, 2) };
+        let cents = |cents| Decimal::new(cents, 2);
+        for (held, begin) in [
+            (Some(cents(1_350)), None),
+            (Some(cents(1_351)), None),
+            (Some(cents(1_352)), Some("totalAmount is 13.52 in Business Central and 13.50 in the source: off by 0.02")),
+            (None, Some("totalAmount is 13.50 in the source, and Business Central does not show it")),
+        ] {
+            let wrong = check.find_wrong(cents(1_350), held);
+            assert_eq!(wrong.is_some(), begin.is_some(), "{held:?}");
+            assert!(wrong.unwrap_or_default().starts_with(begin.unwrap_or_default()), "{held:?}");
+        }
     }
 }

@@ -19,6 +19,14 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
+    /// What becomes of it without sending anything.
+    pub(super) fn settlement(&mut self) -> Option<&mut Settlement> {
+        match self {
+            Self::Settled(settlement) | Self::Gone(settlement) => Some(settlement),
+            Self::Write(_) => None,
+        }
+    }
+
     /// What it is in a plan, with key and content of the record; `None` when nothing is to be done.
     pub(super) fn step(&self) -> Option<(Step, &str, Fingerprint)> {
         match self {

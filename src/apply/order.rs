@@ -7,10 +7,11 @@
 use super::Applier;
 use super::candidate::Candidate;
 use super::compare::{self, ThreeWay};
-use super::foreign::Foreign;
+use super::foreign::{Foreign, in_line};
 use super::job::ApplyJob;
 use super::operation::{Prepared, What, Write, field_changes, object};
 use crate::bc::{Operation, Row};
+use crate::diff::SEQUENCE_STEP;
 use crate::ledger::{FieldChange, Link, SettledLink, Settlement};
 use crate::model::{
     LineChange, LinkedLine, NewLine, OnConflict, OrderChange, Outcome, PropertyChange, Snapshot, Value,
@@ -27,14 +28,8 @@ impl Applier<'_> {
     /// The write that makes of `row` what `change` asks for, or what keeps it from being made.
     pub(super) fn prepare_order(&self, candidate: &Candidate, link: &Link, row: &Row, change: OrderChange) -> Prepared {
         let Candidate { row: outbox, resolved, .. } = candidate;
-        if let Some(kept) = self.processed(candidate, link, row, None).or_else(|| self.kept_by_lock(candidate, row)) {
-            return kept;
-        }
         let policy = candidate.policy(self.job.on_conflict, row);
-        let ThreeWay { send, kept, mut held } =
-            compare::three_way(&self.job, policy, change.header, &link.snapshot, row);
-        let mut fields = field_changes(&send);
-        fields.extend(kept);
+        let ThreeWay { send, kept, held } = compare::three_way(&self.job, policy, change.header, &link.snapshot, row);
         let rows = compare::sorted_lines(&self.job, row);
         // BC changes the lines when such a property changes: ours follow in a step of their own, re-read.
         let changes_lines = self.job.schema.decides_about_lines().any(|name| send.iter().any(|send| send.name == name));
@@ -43,8 +38,7 @@ impl Applier<'_> {
             link.snapshot.lines.iter().find(is_it).map(|line| line.sequence)
         };
         let before: Vec<_> = if changes_lines { rows.iter().map(ours).collect() } else { Vec::new() };
-        let now = if before.is_empty() { change.lines.len().min(LINES_AT_ONCE) } else { 0 };
-        let partial = !before.is_empty() || now < change.lines.len();
+        let at_once = if before.is_empty() { LINES_AT_ONCE } else { 0 };
         let mut snapshot = link.snapshot.clone();
         snapshot.seen_with = compare::seen_with(&self.job, row);
         snapshot.sent.clone_from(&resolved.properties);
@@ -55,24 +49,38 @@ impl Applier<'_> {
             document: format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id),
             link,
             rows: &rows,
-            held: &mut held,
-            fields: &mut fields,
+            next_sequence: next_sequence(&change.lines, link, &rows),
+            snapshot,
+            held,
+            kept,
+            fields: field_changes(&send),
             operations: Vec::new(),
         };
-        for line in change.lines.into_iter().take(now) {
-            plan.add(line, &mut snapshot);
+        let mut lines = change.lines.into_iter();
+        while plan.operations.len() < at_once
+            && let Some(line) = lines.next()
+        {
+            plan.add(line);
         }
-        if !before.is_empty() {
-            plan.keep_theirs(&mut snapshot);
-        }
-        let LinePlan { document, operations: lines, .. } = plan;
+        let later: Vec<_> = lines.collect();
+        let partial = !before.is_empty() || !later.is_empty();
+        // A change that somebody stands against is not begun, whichever of its steps it is.
+        let held = later.into_iter().fold(plan.clone(), LinePlan::with).held;
         if !held.is_empty() {
             return candidate.conflict(&self.job.name, held, row);
         }
-        let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+        if !before.is_empty() {
+            plan.keep_theirs();
+        }
+        let LinePlan { document, mut snapshot, kept, mut fields, operations: lines, .. } = plan;
+        let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row).and(candidate.not_ours(&kept));
         foreign.leave_out_of(&mut snapshot);
-        if send.is_empty() && lines.is_empty() && !partial {
+        fields.extend(kept);
+        if send.is_empty() && lines.is_empty() {
             return self.nothing_to_send(candidate, row, &snapshot, &foreign, fields);
+        }
+        if let Some(kept) = self.processed(candidate, link, row, None).or_else(|| self.kept_by_lock(candidate, row)) {
+            return kept;
         }
         let expand = self.job.schema.lines.as_ref().map_or("", |lines| lines.navigation);
         let mut operations =
@@ -120,6 +128,7 @@ impl Applier<'_> {
 }
 
 /// The operations on lines, as they come together.
+#[derive(Clone)]
 struct LinePlan<'a> {
     job: &'a ApplyJob,
     /// Who wins where somebody changed a line.
@@ -129,34 +138,47 @@ struct LinePlan<'a> {
     link: &'a Link,
     /// Its lines in BC, ours and others.
     rows: &'a [Row],
+    /// For a line that must go behind all others.
+    next_sequence: i64,
+    /// What the link will hold.
+    snapshot: Snapshot,
     /// What somebody changed and nobody has decided about.
-    held: &'a mut Vec<FieldChange>,
-    fields: &'a mut Vec<FieldChange>,
+    held: Vec<FieldChange>,
+    /// What BC keeps against us.
+    kept: Vec<FieldChange>,
+    /// What is sent.
+    fields: Vec<FieldChange>,
     operations: Vec<Operation>,
 }
 
 impl LinePlan<'_> {
     /// Adds the operation for one line, and what the link will hold of it.
-    fn add(&mut self, change: LineChange, snapshot: &mut Snapshot) {
+    fn add(&mut self, change: LineChange) {
         match change {
-            LineChange::Add(line) => self.insert(line, snapshot),
+            LineChange::Add(line) => self.insert(line),
             LineChange::Change { key, sequence, changes, properties } => {
-                self.change(NewLine { key, sequence, properties }, changes, snapshot);
+                self.change(NewLine { key, sequence, properties }, changes);
             }
-            LineChange::Remove { key, sequence } => self.remove(&key, sequence, snapshot),
+            LineChange::Remove { key, sequence } => self.remove(&key, sequence),
         }
     }
 
-    fn insert(&mut self, line: NewLine, snapshot: &mut Snapshot) {
+    /// The plan with one line more.
+    fn with(mut self, change: LineChange) -> Self {
+        self.add(change);
+        self
+    }
+
+    fn insert(&mut self, line: NewLine) {
         for (name, value) in &line.properties {
             self.field(&line.key, name, None, Some(value.clone()));
         }
         let mut body = vec![("sequence".to_owned(), Value::Int(line.sequence))];
         body.extend(line.properties.iter().cloned());
         self.operations.push(Operation::post(self.path(None), object(&body)));
-        snapshot.lines.retain(|known| known.key != line.key);
+        self.snapshot.lines.retain(|known| known.key != line.key);
         let NewLine { key, sequence, properties } = line;
-        snapshot.lines.push(LinkedLine {
+        self.snapshot.lines.push(LinkedLine {
             key,
             sequence,
             id: None,
@@ -167,20 +189,25 @@ impl LinePlan<'_> {
     }
 
     /// Makes `changes` in the line, so that it becomes `wanted`.
-    fn change(&mut self, wanted: NewLine, changes: Vec<PropertyChange>, snapshot: &mut Snapshot) {
-        let NewLine { key, sequence, .. } = &wanted;
-        let known = self.link.snapshot.lines.iter().find(|line| line.key == *key);
+    fn change(&mut self, wanted: NewLine, changes: Vec<PropertyChange>) {
+        let known = self.link.snapshot.lines.iter().find(|line| line.key == wanted.key);
         let Some(row) = known.and_then(|line| compare::find_line(self.job, line, self.rows)) else {
             // A person deleted the line in BC.
-            let deleted = FieldChange { property: format!("lines[{key}]"), old: None, new: None };
+            let deleted = changes.iter().map(|change| FieldChange {
+                property: in_line(&wanted.key, &change.name),
+                old: None,
+                new: Some(change.new.clone()),
+            });
             match self.policy {
-                OnConflict::Hold => self.held.push(deleted),
-                OnConflict::BcWins => take(snapshot, &wanted, None),
-                // Somebody's line has its place: nobody can tell what became of ours.
-                OnConflict::SourceWins if self.rows.iter().any(|row| compare::sequence(row) == *sequence) => {
-                    self.held.push(deleted);
+                OnConflict::Hold => self.held.extend(deleted),
+                OnConflict::BcWins => {
+                    self.kept.extend(deleted.map(|field| FieldChange { old: field.new, new: None, ..field }));
+                    take(&mut self.snapshot, &wanted, None);
                 }
-                OnConflict::SourceWins => self.insert(wanted, snapshot),
+                OnConflict::SourceWins => {
+                    let sequence = self.free_sequence(wanted.sequence);
+                    self.insert(NewLine { sequence, ..wanted });
+                }
             }
             return;
         };
@@ -191,29 +218,32 @@ impl LinePlan<'_> {
             let held = theirs.or_else(|| row.get(&change.name));
             let is =
                 |value: Option<&Value>| value.is_some_and(|value| self.job.same_in_line(&change.name, value, held));
+            if theirs.is_none() && is(Some(&change.new)) && self.job.tells_in_line(&change.name) {
+                continue;
+            }
             let ours = known.and_then(|line| line.answered(&change.name));
             let untouched = is(change.old.as_ref()) || is(ours) || is(Some(&change.new)) || change.old.is_none();
+            let property = in_line(&wanted.key, &change.name);
             match self.policy {
-                _ if untouched => {
-                    let old = if theirs.is_some() { row.get(&change.name).cloned() } else { change.old.clone() };
-                    self.field(key, &change.name, old, Some(change.new.clone()));
-                    send.push(change);
-                }
-                OnConflict::SourceWins => {
-                    self.field(key, &change.name, held.cloned(), Some(change.new.clone()));
-                    send.push(change);
-                }
-                OnConflict::BcWins => {
-                    self.field(key, &change.name, Some(change.new.clone()), held.cloned());
+                OnConflict::BcWins if !untouched => {
+                    self.kept.push(FieldChange { property, old: Some(change.new.clone()), new: held.cloned() });
                     send.extend(theirs.map(|theirs| PropertyChange { new: theirs.clone(), ..change }));
                 }
-                OnConflict::Hold => {
-                    let property = format!("lines[{key}].{}", change.name);
+                OnConflict::Hold if !untouched => {
                     self.held.push(FieldChange { property, old: held.cloned(), new: Some(change.new) });
+                }
+                OnConflict::SourceWins | OnConflict::BcWins | OnConflict::Hold => {
+                    let old = match theirs.filter(|_| untouched) {
+                        Some(_) => row.get(&change.name),
+                        None if is(change.old.as_ref()) => change.old.as_ref(),
+                        None => held.or(change.old.as_ref()),
+                    };
+                    self.fields.push(FieldChange { property, old: old.cloned(), new: Some(change.new.clone()) });
+                    send.push(change);
                 }
             }
         }
-        take(snapshot, &wanted, Some(row));
+        take(&mut self.snapshot, &wanted, Some(row));
         if send.is_empty() {
             return;
         }
@@ -222,7 +252,7 @@ impl LinePlan<'_> {
         self.operations.push(Operation::patch(self.path(Some(&row.id)), ANY_ETAG, object(&body)));
     }
 
-    fn remove(&mut self, key: &str, sequence: i64, snapshot: &mut Snapshot) {
+    fn remove(&mut self, key: &str, sequence: i64) {
         let known = self.link.snapshot.lines.iter().find(|line| line.key == key);
         if let Some((known, row)) = known.and_then(|line| Some((line, compare::find_line(self.job, line, self.rows)?)))
         {
@@ -230,14 +260,14 @@ impl LinePlan<'_> {
             match self.policy {
                 OnConflict::Hold if !theirs.is_empty() => {
                     let changed =
-                        |(name, old)| FieldChange { property: format!("lines[{key}].{name}"), old, new: None };
+                        |(name, old): (String, _)| FieldChange { property: in_line(key, &name), old, new: None };
                     self.held.extend(theirs.into_iter().map(changed));
                     return;
                 }
                 // From here on it is somebody else's line.
                 OnConflict::BcWins if !theirs.is_empty() => {
                     self.field(key, "sequence", None, Some(Value::Int(sequence)));
-                    snapshot.lines.retain(|line| line.key != key);
+                    self.snapshot.lines.retain(|line| line.key != key);
                     return;
                 }
                 OnConflict::SourceWins | OnConflict::Hold | OnConflict::BcWins => {}
@@ -248,13 +278,24 @@ impl LinePlan<'_> {
                 self.field(key, &name, held, None);
             }
         }
-        snapshot.lines.retain(|line| line.key != key);
+        self.snapshot.lines.retain(|line| line.key != key);
+    }
+
+    /// `sequence`, or one behind all others when somebody's line has that place by now.
+    fn free_sequence(&mut self, sequence: i64) -> i64 {
+        if self.rows.iter().all(|row| compare::sequence(row) != sequence) {
+            return sequence;
+        }
+        let free = self.next_sequence;
+        self.next_sequence += SEQUENCE_STEP;
+        free
     }
 
     /// Notes what others have changed in lines that BC is about to change. What was noted before and is not there again
     /// yet stays as it is.
-    fn keep_theirs(&self, snapshot: &mut Snapshot) {
-        for line in &mut snapshot.lines {
+    fn keep_theirs(&mut self) {
+        let mut lines = std::mem::take(&mut self.snapshot.lines);
+        for line in &mut lines {
             let Some(row) = compare::find_line(self.job, line, self.rows) else { continue };
             for (name, held) in self.changed_by_others(line, row) {
                 let can_be_sent = !self.job.line_schema.as_ref().is_some_and(|schema| schema.reads_otherwise(&name));
@@ -263,6 +304,7 @@ impl LinePlan<'_> {
                 }
             }
         }
+        self.snapshot.lines = lines;
     }
 
     /// What `row` holds otherwise than we left it.
@@ -275,7 +317,7 @@ impl LinePlan<'_> {
     }
 
     fn field(&mut self, key: &str, name: &str, old: Option<Value>, new: Option<Value>) {
-        self.fields.push(FieldChange { property: format!("lines[{key}].{name}"), old, new });
+        self.fields.push(FieldChange { property: in_line(key, name), old, new });
     }
 
     fn path(&self, line: Option<&str>) -> String {
@@ -285,6 +327,16 @@ impl LinePlan<'_> {
             None => format!("{}/{navigation}", self.document),
         }
     }
+}
+
+/// The sequence behind all lines that the document has, had of ours, or gets.
+fn next_sequence(changes: &[LineChange], link: &Link, rows: &[Row]) -> i64 {
+    let added = changes.iter().filter_map(|change| match change {
+        LineChange::Add(new) => Some(new.sequence),
+        LineChange::Change { .. } | LineChange::Remove { .. } => None,
+    });
+    let known = link.snapshot.lines.iter().map(|line| line.sequence);
+    added.chain(known).chain(rows.iter().map(compare::sequence)).fold(0, i64::max) + SEQUENCE_STEP
 }
 
 /// What the link holds of a line once it is as `wanted`, or is known not to become so: `row` is the line before.

@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use rust_decimal::Decimal;
 use tracing::warn;
 
 use super::Applier;
@@ -10,7 +9,7 @@ use super::compare;
 use super::error::ApplyError;
 use super::foreign::Foreign;
 use super::operation::{What, Write};
-use super::reasons::{decided, reason_of};
+use super::reasons::{PART_APPLIED, decided, reason_of};
 use super::recreated::{self, Lines};
 use super::round::{Again, Note, QUICK_TRIES, Round, lock};
 use super::waiting::tell_once;
@@ -144,7 +143,7 @@ impl Applier<'_> {
     ) -> Result<(), ApplyError> {
         *lock(round).note_mut(&settlement.key) = Note { stepped: true, ..Note::default() };
         settlement.outcome = Outcome::Left(RecordState::Pending);
-        settlement.reason = Some(Reason::new("part-applied: more steps of this change follow"));
+        settlement.reason = Some(Reason::new(format!("{PART_APPLIED}more steps of this change follow")));
         let entity = self.job.entity.to_string();
         Ok(self.ledger.settle(self.job.target, &entity, self.job.id, run, &[settlement]).await?)
     }
@@ -279,26 +278,21 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Makes a conflict of a settlement whose document does not come to `total`.
+    /// Makes a conflict of a settlement whose document does not come to `total`, or does not show what it comes to.
     pub(super) fn check_total(&self, total: &Value, row: &Row, settlement: &mut Settlement) {
-        let Some(check) = &self.job.check_total else { return };
+        let (Some(check), Some(wanted)) = (&self.job.check_total, total.decimal()) else { return };
         let held = row.get(&check.property).and_then(Value::decimal);
-        let (Some(wanted), Some(held)) = (total.decimal(), held) else { return };
-        let difference: Decimal = (wanted - held).abs();
-        if difference > check.tolerance {
-            settlement.outcome = Outcome::Left(RecordState::Conflict);
-            settlement.reason = Some(Reason::new(format!(
-                "{} is {held} in Business Central and {wanted} in the source: off by {difference} (tolerance {}). The \
-                 document stays as written; put the source right, or accept the total with `bcsync resolve {} {} \
-                 --take bc`",
-                check.property, check.tolerance, self.job.name, settlement.key
-            )));
-            settlement.fields.push(FieldChange {
-                property: check.property.clone(),
-                old: Some(Value::Dec(wanted)),
-                new: Some(Value::Dec(held)),
-            });
-        }
+        let Some(wrong) = check.find_wrong(wanted, held) else { return };
+        settlement.outcome = Outcome::Left(RecordState::Conflict);
+        settlement.reason = Some(Reason::new(format!(
+            "{wrong}, or accept the total with `bcsync resolve {} {} --take bc`",
+            self.job.name, settlement.key
+        )));
+        settlement.fields.push(FieldChange {
+            property: check.property.clone(),
+            old: Some(Value::Dec(wanted)),
+            new: held.map(Value::Dec),
+        });
     }
 }
 

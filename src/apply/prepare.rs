@@ -1,6 +1,6 @@
 //! From rows of the outbox to writes that can be sent, or to what became of them without one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use super::error::ApplyError;
 use super::foreign::{Foreign, is_foreign};
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{NO_ROW, UNCLEAR_LINES, reason_of, waits_for};
+use super::reasons::{NO_ROW, PART_APPLIED, UNCLEAR_LINES, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Round, RowIs, lock};
@@ -34,6 +34,8 @@ impl Applier<'_> {
     ) -> Result<Vec<Prepared>, ApplyError> {
         let mut links = self.ledger.links(self.job.id, rows.iter().map(|row| row.key.as_str())).await?;
         let found = lookups.resolve(self.ledger, &self.outlet.reader, &self.job.company, &rows).await?;
+        let begun: HashSet<_> =
+            links.iter().filter(|(_, link)| link.is_part_applied()).map(|(key, _)| key.clone()).collect();
         let mut prepared = Vec::with_capacity(rows.len());
         let mut candidates = Vec::with_capacity(rows.len());
         let mut removals = Vec::new();
@@ -58,6 +60,12 @@ impl Applier<'_> {
         self.prepare_removals(removals, round, &mut prepared).await?;
         unlinked.extend(self.prepare_linked(linked, round, &mut prepared).await?);
         self.prepare_unlinked(unlinked, round, &mut prepared).await?;
+        for settlement in prepared.iter_mut().filter_map(Prepared::settlement) {
+            let ends_here = matches!(settlement.outcome, Outcome::Left(_) | Outcome::Closed);
+            if let (true, Some(reason)) = (ends_here && begun.contains(&settlement.key), &mut settlement.reason) {
+                reason.text.insert_str(0, PART_APPLIED);
+            }
+        }
         Ok(prepared)
     }
 
@@ -75,7 +83,7 @@ impl Applier<'_> {
                 gone.push(candidate);
                 continue;
             }
-            // Nothing is known to have been sent to a row that a person linked.
+            // Nothing is known to have been sent to a row that a person linked, or that was restored.
             let unknown = link.snapshot.sent.is_empty();
             let locked = candidate.row.state == RecordState::Locked;
             let decided = candidate.row.decision.is_some();
@@ -98,7 +106,14 @@ impl Applier<'_> {
                 Action::Update(changes) if self.is_read_first() || self.sends_foreign(link, &changes) => {
                     to_read.push(candidate);
                 }
-                Action::Update(changes) => prepared.push(self.update(&candidate, link, None, &changes, Vec::new())),
+                Action::Update(changes) => {
+                    let from_answered = |change: PropertyChange| {
+                        let held = link.snapshot.answered(&change.name);
+                        compare::from_held(&self.job, change, held)
+                    };
+                    let changes: Vec<_> = changes.into_iter().map(from_answered).collect();
+                    prepared.push(self.update(&candidate, link, None, &changes, Vec::new()));
+                }
                 _ => {
                     let update = candidate.link_as_it_is(link);
                     // The last step of a change in steps can have nothing left to send.
@@ -175,10 +190,11 @@ impl Applier<'_> {
             }
             return Prepared::Settled(Box::new(self.refused(&candidate.row, &candidate.resolved, refusal)));
         }
-        if link.snapshot.sent.is_empty() {
-            return self.adopt(candidate, row, Adopt::Update);
-        }
-        if self.job.mode == Mode::CreateOnly && diff::update(&candidate.resolved, &link.snapshot, 0) != Action::None {
+        let unknown = link.snapshot.sent.is_empty();
+        if !unknown
+            && self.job.mode == Mode::CreateOnly
+            && diff::update(&candidate.resolved, &link.snapshot, 0) != Action::None
+        {
             return candidate.stays_as_written(link);
         }
         let held = compare::sorted_lines(&self.job, row);
@@ -195,6 +211,9 @@ impl Applier<'_> {
             }
             Lines::Unclear => return candidate.left(RecordState::Conflict, UNCLEAR_LINES),
         };
+        if unknown {
+            return self.adopt(candidate, row, Adopt::Update, &link.snapshot.lines);
+        }
         let highest_sequence = held.last().map_or(0, compare::sequence);
         let changes = match diff::update(&candidate.resolved, &link.snapshot, highest_sequence) {
             Action::Update(changes) => changes,
@@ -213,7 +232,8 @@ impl Applier<'_> {
             snapshot.sent.clone_from(&candidate.resolved.properties);
             snapshot.answered = compare::answered(&snapshot.sent, row);
             snapshot.seen_with = compare::seen_with(&self.job, row);
-            Foreign::found(&self.job, &link.snapshot, &snapshot, row).leave_out_of(&mut snapshot);
+            let foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row).and(candidate.not_ours(&kept));
+            foreign.leave_out_of(&mut snapshot);
             let update = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
             let outcome = if kept.is_empty() { Outcome::Equal } else { Outcome::Updated };
             let mut settled = candidate.settled(outcome, SettledLink::Current(update), None);
@@ -245,7 +265,7 @@ impl Applier<'_> {
         let mut foreign = Foreign::known(&link.snapshot);
         if let Some(row) = row {
             snapshot.answered = compare::answered(&snapshot.sent, row);
-            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row);
+            foreign = Foreign::found(&self.job, &link.snapshot, &snapshot, row).and(candidate.not_ours(&kept));
             foreign.leave_out_of(&mut snapshot);
         }
         let mut fields = field_changes(changes);

@@ -11,6 +11,9 @@ pub(super) const KEPT: &str = "Business Central keeps what someone changed there
 /// Why a row is known to be ours although nothing has answered that it is.
 pub(super) const FOUND: &str = "found by reading back a request whose answer was lost";
 
+/// Before the reason why a record is where it is, while its row holds a part of what is wanted.
+pub(super) const PART_APPLIED: &str = "part-applied: ";
+
 /// What a person decided about a conflict.
 pub(super) fn decided(take: Take) -> Reason {
     Reason::new(take.told())

@@ -13,7 +13,7 @@ use super::operation::{Prepared, What, Write, field_changes};
 use super::round::{Round, lock};
 use crate::bc::Row;
 use crate::ledger::{Link, Reason, SettledLink};
-use crate::model::{OnConflict, Outcome, PropertyChange, RecordState, Removal, Value};
+use crate::model::{OnConflict, Outcome, PropertyChange, RecordState, Removal, Take, Value};
 
 impl Applier<'_> {
     /// Prepares the removal of the rows of `lost`.
@@ -46,21 +46,21 @@ impl Applier<'_> {
     }
 
     fn delete(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
+        let touched = compare::touched(&self.job, &link.snapshot, row);
+        let policy = candidate.policy(self.job.on_conflict, row);
+        let is_to_stay = candidate.row.decision == Some(Take::Bc);
+        if is_to_stay || (policy == OnConflict::BcWins && !touched.is_empty()) {
+            let link = SettledLink::Current(candidate.link_as_it_is(link));
+            return candidate.settled(Outcome::Updated, link, Some(candidate.kept()));
+        }
         if let Some(locked) = self.lock_of(&candidate.row, row) {
             return Prepared::Settled(Box::new(locked));
         }
-        let touched = compare::touched(&self.job, &link.snapshot, row);
-        match candidate.policy(self.job.on_conflict, row) {
-            OnConflict::Hold if !touched.is_empty() => candidate.conflict(&self.job.name, touched, row),
-            OnConflict::BcWins if !touched.is_empty() => {
-                let link = SettledLink::Current(candidate.link_as_it_is(link));
-                candidate.settled(Outcome::Updated, link, Some(candidate.kept()))
-            }
-            _ => {
-                let what = What::Delete { bc_id: row.id.clone(), number: link.number.clone(), etag: row.etag.clone() };
-                Prepared::Write(Box::new(Write::new(&candidate.row, what, link.snapshot.clone(), Vec::new())))
-            }
+        if policy == OnConflict::Hold && !touched.is_empty() {
+            return candidate.conflict(&self.job.name, touched, row);
         }
+        let what = What::Delete { bc_id: row.id.clone(), number: link.number.clone(), etag: row.etag.clone() };
+        Prepared::Write(Box::new(Write::new(&candidate.row, what, link.snapshot.clone(), Vec::new())))
     }
 
     /// Blocks the row; what it held before is kept, to be put back when the source has the record again.

@@ -31,6 +31,19 @@ pub struct Link {
     pub snapshot: Snapshot,
 }
 
+/// Instead of a draft, in the link to a row that holds a draft in part: more steps of its change were to follow.
+pub(super) fn part_applied() -> Fingerprint {
+    Fingerprint::of(["part-applied"])
+}
+
+impl Link {
+    /// Whether a change of the row was begun and is not complete.
+    #[must_use]
+    pub fn is_part_applied(&self) -> bool {
+        self.draft == part_applied()
+    }
+}
+
 /// A link as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkRow {

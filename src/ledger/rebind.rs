@@ -158,7 +158,8 @@ impl Ledger {
     }
 }
 
-/// The link as it is when nothing is known of what its row holds.
+/// The link as it is when nothing is known of what its row holds. Which lines are ours is still known: a restored company
+/// has them under their ids.
 fn unknown<'l>(key: &'l str, link: &'l super::Link, nothing: &str) -> LinkWrite<'l> {
     LinkWrite {
         key,
@@ -169,7 +170,7 @@ fn unknown<'l>(key: &'l str, link: &'l super::Link, nothing: &str) -> LinkWrite<
         state: "linked",
         match_value: link.match_value.as_deref(),
         draft: nothing.to_owned(),
-        snapshot: Snapshot::default().to_json(),
+        snapshot: Snapshot { lines: link.snapshot.lines.clone(), ..Snapshot::default() }.to_json(),
         posted_as: None,
     }
 }

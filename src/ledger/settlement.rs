@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Reason;
 use super::link_write::LinkWrite;
-use super::links::Link;
+use super::links::{Link, part_applied};
 use crate::model::{Fingerprint, Outcome, RecordState, Snapshot, Value};
 
 /// What became of one record.
@@ -125,8 +125,11 @@ impl Settlement {
         };
         let LinkUpdate { bc_id, number, etag, draft, match_value, snapshot } = link.update();
         // What was not done as a whole equals nothing that will be read: it is looked at again whatever comes.
-        let done = !matches!(self.outcome, Outcome::Left(_));
-        let known = |fingerprint: Fingerprint| if done { fingerprint } else { Fingerprint::of([]) };
+        let known = |fingerprint: Fingerprint| match self.outcome {
+            Outcome::Left(RecordState::Pending) => part_applied(),
+            Outcome::Left(_) => Fingerprint::of([]),
+            _ => fingerprint,
+        };
         Some(LinkWrite {
             key: &self.key,
             fingerprint: known(self.fingerprint).to_string(),

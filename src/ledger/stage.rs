@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
+use super::links::part_applied;
 use super::outbox::{Content, RENEWED};
 use super::rows::{json, json_list};
 use super::target::cursor_checksum;
@@ -47,7 +48,7 @@ pub enum StagedAs {
         /// All its problems in words.
         reason: String,
     },
-    /// It does not match `where`: withdrawn when it was queued.
+    /// It does not match `where`: withdrawn when it was queued, unless it was written in part already.
     Filtered,
     /// It is what the link holds again: withdrawn when it was queued.
     Reverted,
@@ -139,6 +140,12 @@ struct Known {
     queued: Option<Fingerprint>,
 }
 
+impl Known {
+    fn is_part_applied(&self) -> bool {
+        self.linked.as_ref().is_some_and(|(draft, _)| *draft == part_applied())
+    }
+}
+
 /// What is to become of a page, sorted by what has to be written.
 #[derive(Default)]
 struct Plan {
@@ -195,6 +202,8 @@ impl Plan {
         let hex = fingerprint.to_string();
         let queued = known.is_some_and(|known| known.queued == Some(fingerprint));
         match stage {
+            // What was begun is completed: half of a change is nothing that anybody wanted.
+            StagedAs::Filtered if known.is_some_and(Known::is_part_applied) => {}
             StagedAs::Filtered | StagedAs::Reverted => self.withdraw.push(key),
             StagedAs::Refused { record, reason } => {
                 let (draft, match_value, reason) = (None, None, Some(reason));

@@ -28,7 +28,9 @@ impl Mapping {
         let create_only = compiler.targets(&schema, &spec.create_only, Place::CreateOnly);
         compiler.errors.extend(rules::header(spec, &schema));
         let condition = compiler.optional(spec.where_.as_deref(), &Place::Where);
-        let total = compiler.optional(spec.total.as_deref(), &Place::Total).map(|total| (total_schema(), total));
+        let (property, equals) = spec.total.as_ref().map(|(property, equals)| (property, equals.as_str())).unzip();
+        compiler.errors.extend(property.and_then(|property| rules::total(&schema, property)));
+        let total = compiler.optional(equals, &Place::Total).map(|total| (total_schema(), total));
         let header = std::mem::take(&mut compiler.uses);
         let lines = spec.lines.as_ref().and_then(|lines| compiler.lines(lines, &schema));
         let Compiler { settings, errors, uses } = compiler;
@@ -267,7 +269,7 @@ fn fingerprint(spec: &MappingSpec, settings: &Settings) -> Fingerprint {
             sources.push(source);
         }
     }
-    for (name, source) in [("where", &spec.where_), ("total", &spec.total)] {
+    for (name, source) in [("where", spec.where_.as_ref()), ("total", spec.total.as_ref().map(|(_, equals)| equals))] {
         if let Some(source) = source {
             parts.extend([name, source]);
             sources.push(source);
@@ -325,6 +327,28 @@ mod tests {
             fields: pairs(lines),
         };
         MappingSpec { lines: Some(lines), ..spec("salesOrders", &fields) }
+    }
+
+    #[test]
+    fn a_total_is_a_decimal_that_the_entity_has() {
+        for (property, told) in [
+            ("totalAmountExcludingTax", None),
+            (
+                "totalAmountExcludingVat",
+                Some(
+                    "check_total.property: salesOrders have no property `totalAmountExcludingVat`; did you mean \
+                     `totalAmountExcludingTax`?",
+                ),
+            ),
+            ("number", Some("check_total.property: `number` of salesOrders is no amount")),
+        ] {
+            let total = Some((property.to_owned(), "total".to_owned()));
+            let found = errors(&MappingSpec { total, ..orders(&[("itemId", "lookup('items', sku)")]) });
+            assert_eq!(found, told.map_or_else(Vec::new, |told| vec![told.to_owned()]), "{property}");
+        }
+        let total = Some(("anything".to_owned(), "total".to_owned()));
+        let custom = MappingSpec { total, ..spec("acme/sales/v1.0/orders", &[("number", "no")]) };
+        assert_eq!(errors(&custom), [""; 0]);
     }
 
     fn errors(spec: &MappingSpec) -> Vec<String> {
@@ -514,7 +538,7 @@ mod tests {
             table,
             customers(&[("country", "c | translate('country') ")]),
             MappingSpec { where_: Some("active".to_owned()), ..base.clone() },
-            MappingSpec { total: Some("total".to_owned()), ..base.clone() },
+            MappingSpec { total: Some(("creditLimit".to_owned(), "total".to_owned())), ..base.clone() },
             MappingSpec { timezone: chrono_tz::Europe::Oslo, ..base.clone() },
             MappingSpec { create_only: pairs(&[("city", "town")]), ..base.clone() },
             MappingSpec { match_on: vec!["displayName".to_owned()], ..base.clone() },

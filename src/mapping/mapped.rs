@@ -237,7 +237,7 @@ mod tests {
                 ]),
             }),
             match_on: vec!["externalDocumentNumber".to_owned()],
-            total: Some("total".to_owned()),
+            total: Some(("totalAmountExcludingTax".to_owned(), "total".to_owned())),
             ..customers()
         }
     }

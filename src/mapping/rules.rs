@@ -3,7 +3,7 @@
 use super::reference::parts;
 use super::scan::scan;
 use super::spec::{CompileError, LinesMapping, MappingSpec, Mistake, Place};
-use crate::schema::{Access, EntitySchema, PropertySchema, closest};
+use crate::schema::{Access, EntitySchema, Kind, PropertySchema, closest};
 
 /// The property `name` of `schema`, when it may be mapped at `place`.
 pub(super) fn property(schema: &EntitySchema, name: &str, place: &Place) -> Result<PropertySchema, Mistake> {
@@ -57,6 +57,22 @@ struct Entry<'a> {
     place: Place,
     name: &'a str,
     source: &'a str,
+}
+
+/// What is wrong with `name` as the property of the total that is checked.
+pub(super) fn total(schema: &EntitySchema, name: &str) -> Option<CompileError> {
+    let set = &schema.name;
+    let is_amount = |property: &PropertySchema| matches!(property.kind, Kind::Decimal | Kind::Unknown);
+    let mistake = match schema.property(name) {
+        Some(property) if is_amount(&property) => return None,
+        Some(_) => Mistake::new(format!("`{name}` of {set} is no amount")),
+        None => {
+            let amounts = schema.properties.iter().filter(|property| is_amount(property));
+            Mistake::new(format!("{set} have no property `{name}`"))
+                .meant(closest(name, amounts.map(|property| property.name.as_str())))
+        }
+    };
+    Some(mistake.in_place(Place::TotalProperty))
 }
 
 /// Nothing is mapped twice; of properties that say one thing in two ways, only one is mapped.

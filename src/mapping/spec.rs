@@ -29,8 +29,8 @@ pub struct MappingSpec {
     pub match_on: Vec<String>,
     /// Where dates of stamps are taken.
     pub timezone: Tz,
-    /// What a document's total is to be.
-    pub total: Option<String>,
+    /// BC's property for a row's total, and what it is to be.
+    pub total: Option<(String, String)>,
 }
 
 /// The lines of a document as configured.
@@ -61,6 +61,8 @@ pub enum Place {
     Where,
     /// `match_on`
     MatchOn,
+    /// `check_total.property`
+    TotalProperty,
     /// `check_total.equals`
     Total,
     /// `lines.entity`
@@ -84,6 +86,7 @@ impl Place {
             Self::CreateOnly(name) => vec!["create_only", name],
             Self::Where => vec!["where"],
             Self::MatchOn => vec!["match_on"],
+            Self::TotalProperty => vec!["check_total", "property"],
             Self::Total => vec!["check_total", "equals"],
             Self::LinesEntity => vec!["lines", "entity"],
             Self::LinesKey => vec!["lines", "key"],

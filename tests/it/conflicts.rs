@@ -39,16 +39,23 @@ async fn business_central_wins_and_what_it_keeps_is_told() {
         bed.run().await.exits(0);
         assert_eq!(bed.simulator.stats().writes(), 0);
         assert_eq!(bed.customer("C1")["email"], "person@c1.example");
-        let told = "SELECT property, old, new, reason FROM field_change JOIN change USING (change_id) WHERE property = 'email'";
+        let told = "SELECT old, new, reason FROM field_change JOIN change USING (change_id) WHERE property = 'email' \
+                    ORDER BY change_id";
         assert_eq!(
             bed.ledger(told).await,
-            [r#"email|"source@c1.example"|"person@c1.example"|Business Central keeps what someone changed there: `on_conflict` is "bc_wins""#]
+            [r#""source@c1.example"|"person@c1.example"|Business Central keeps what someone changed there: `on_conflict` is "bc_wins""#]
         );
         // What else changes later is sent, and what BC keeps stays.
         bed.crm("UPDATE account SET credit = '7' WHERE id = 1").await;
         bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
         let row = bed.customer("C1");
         assert_eq!((&row["email"], &row["creditLimit"]), (&json!("person@c1.example"), &json!(7)));
+        // So it does each time that the source changes it.
+        bed.simulator.reset_stats();
+        bed.crm("UPDATE account SET email = 'again@c1.example' WHERE id = 1").await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(bed.ledger(told).await[1].split('|').next(), Some(r#""again@c1.example""#));
     })
     .await;
 }
@@ -163,8 +170,12 @@ async fn lines_that_business_central_keeps_are_told_and_not_written() {
         bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
         assert_eq!(bed.simulator.stats().writes(), 0);
         assert_eq!(bed.told_lines(1)[0], "10000 50 Line 1");
-        let told = "SELECT old, new FROM field_changes WHERE property = 'lines[1].quantity'";
+        let told = "SELECT old, new FROM field_changes WHERE property = 'lines[1].quantity' ORDER BY run_id";
         assert_eq!(bed.ledger(told).await, ["7|50"]);
+        bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 1").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1)[0], "10000 50 Line 1");
+        assert_eq!(bed.ledger(told).await, ["7|50", "8|50"]);
     })
     .await;
 }
@@ -225,6 +236,8 @@ async fn a_person_decides_for_business_central_until_the_source_changes_it_again
         bed.crm("UPDATE account SET email = 'again@c1.example' WHERE id = 1").await;
         bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
         assert_eq!(bed.customer("C1")["email"], "again@c1.example");
+        let last = "SELECT old, new FROM field_changes WHERE property = 'email' ORDER BY run_id DESC LIMIT 1";
+        assert_eq!(bed.ledger(last).await, [r#""person@c1.example"|"again@c1.example""#]);
     })
     .await;
 }
@@ -270,7 +283,7 @@ async fn lines_in_conflict(bed: &mut TestBed) {
     bed.person("salesOrderLines", &bed.lines(1)[1], Deed::Delete);
     bed.crm("UPDATE order_line SET qty = '7'").await;
     bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
-    assert_eq!(told(bed).await, ["lines[1].quantity|50|7", "lines[2]||"]);
+    assert_eq!(told(bed).await, ["lines[1].quantity|50|7", "lines[2].quantity||7"]);
     assert_eq!(bed.told_lines(1), ["10000 50 Line 1", "30000 1 Line 3"], "nothing partial is sent");
 }
 
@@ -296,6 +309,11 @@ async fn a_person_decides_about_lines_for_business_central() {
         bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 3").await;
         bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
         assert_eq!(bed.told_lines(1), ["10000 50 Line 1", "30000 8 Line 3"]);
+        bed.crm("UPDATE order_line SET qty = '9' WHERE line_no = 1").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        let last =
+            "SELECT old, new FROM field_changes WHERE property = 'lines[1].quantity' ORDER BY run_id DESC LIMIT 1";
+        assert_eq!(bed.ledger(last).await, ["50|9"]);
     })
     .await;
 }
@@ -366,4 +384,109 @@ async fn a_line_that_is_made_anew_keeps_what_a_person_entered() {
         assert_eq!(bed.order(1)["customerNumber"], "C2");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_conflict_in_a_later_step_of_a_change_is_found_before_the_first_one() {
+    bed(async |bed| {
+        bed.configure("check_total", "# check_total");
+        bed.accounts(1..=2).await;
+        bed.orders([1], 2).await;
+        bed.run().await.exits(0);
+        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 30 }));
+        // The customer comes first, and Business Central makes the lines anew with it.
+        bed.crm("UPDATE sales_order SET account_id = 2; UPDATE order_line SET qty = '7'").await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(told(bed).await, ["lines[1].quantity|30|7"]);
+
+        // What a person decides is for all steps.
+        bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.order(1)["customerNumber"], "C2");
+        assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 7 Line 2"]);
+        assert_eq!(bed.lines(1)[0]["unitPrice"], 2.25);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conflict_beyond_what_goes_at_once_is_found_before_anything_is_sent() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 150).await;
+        bed.run().await.exits(0);
+        bed.edit("salesOrderLines", &bed.lines(1)[119], &json!({ "description": "As agreed" }));
+        bed.crm("UPDATE order_line SET text = 'changed'").await;
+        bed.simulator.reset_stats();
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(told(bed).await, [r#"lines[120].description|"As agreed"|"changed""#]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_a_line_that_stays_deleted_is_told() {
+    for (policy, reason) in [
+        ("bc_wins", "Business Central keeps what someone changed there: `on_conflict` is \"bc_wins\""),
+        ("hold", "Business Central is right, as a person decided"),
+    ] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"hold\"", &format!("on_conflict = \"{policy}\""));
+            bed.configure("check_total", "# check_total");
+            bed.accounts([1]).await;
+            bed.orders([1], 2).await;
+            bed.run().await.exits(0);
+            bed.person("salesOrderLines", &bed.lines(1)[0], Deed::Delete);
+            bed.crm("UPDATE order_line SET qty = '7', text = 'Seven' WHERE line_no = 1").await;
+            if policy == "hold" {
+                bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+                bed.output(&["resolve", "orders", "1", "--take", "bc"]).await;
+            }
+            bed.simulator.reset_stats();
+            assert_eq!(bed.run().await.exits(0).count("orders", "updated"), 1);
+            assert_eq!(bed.simulator.stats().writes(), 0);
+            let told = "SELECT property, old, new, reason FROM field_change JOIN change USING (change_id) \
+                        WHERE outcome = 'updated' ORDER BY property";
+            let kept = [r#"lines[1].description|"Seven"|"#, "lines[1].quantity|7|"];
+            assert_eq!(bed.ledger(told).await, kept.map(|kept| format!("{kept}|{reason}")));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_line_whose_place_is_taken_is_made_again_behind_all_others() {
+    for policy in ["source_wins", "hold"] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"hold\"", &format!("on_conflict = \"{policy}\""));
+            bed.configure("check_total", "# check_total");
+            bed.accounts([1]).await;
+            bed.orders([1], 2).await;
+            bed.run().await.exits(0);
+            bed.person("salesOrderLines", &bed.lines(1)[1], Deed::Delete);
+            let id = bed.order(1)["id"].as_str().unwrap().to_owned();
+            bed.insert_line(&id, &json!({ "lineType": "Item", "lineObjectNumber": "ITEM-5", "quantity": 5 })).await;
+            assert_eq!(bed.told_lines(1)[1], "20000 5 Item");
+            bed.crm(
+                "UPDATE order_line SET qty = '7' WHERE line_no = 2;
+                 INSERT INTO order_line VALUES (1, 3, 'ITEM-9', '4', '2.50', 'Line 3', 3);",
+            )
+            .await;
+            if policy == "hold" {
+                bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+                bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+            }
+            assert_eq!(bed.run().await.exits(0).count("orders", "updated"), 1);
+            let lines = ["10000 2 Line 1", "20000 5 Item", "30000 4 Line 3", "40000 7 Line 2"];
+            assert_eq!(bed.told_lines(1), lines);
+            // Its place is known from now on.
+            bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 2").await;
+            bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+            assert_eq!(bed.told_lines(1)[3], "40000 8 Line 2");
+        })
+        .await;
+    }
 }

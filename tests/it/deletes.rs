@@ -392,6 +392,18 @@ async fn a_row_that_a_person_worked_on_is_deleted_as_on_conflict_says() {
         lose_the_first(bed).await.exits(0).did("customers", "1 unchanged, 1 deleted");
     })
     .await;
+    // What a person decides to leave stays, whatever it holds by then.
+    bed(async |bed| {
+        bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
+        customers(bed, 2, "delete").await;
+        bed.edit("customers", &bed.customer("C1"), &json!({ "email": "person@c1.example" }));
+        lose_the_first(bed).await.exits(1).did("customers", "1 unchanged, 1 conflict");
+        bed.output(&["resolve", "customers", "1", "--take", "bc"]).await;
+        bed.edit("customers", &bed.customer("C1"), &json!({ "email": "office@c1.example" }));
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 updated");
+        assert_eq!(bed.rows("customers").len(), 2);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -86,6 +86,37 @@ async fn a_company_that_was_restored_is_not_written_until_a_person_says_so() {
 }
 
 #[tokio::test]
+async fn an_order_that_was_restored_gets_its_lines_back_and_none_twice() {
+    bed(async |bed| {
+        bed.accounts(1..=5).await;
+        bed.orders([1], 3).await;
+        bed.run().await.exits(0);
+        bed.accounts(6..=9).await;
+        bed.crm(
+            "UPDATE order_line SET qty = '9' WHERE line_no = 1;
+             INSERT INTO order_line VALUES (1, 4, 'ITEM-9', '4', '2.50', 'Line 4', 4);",
+        )
+        .await;
+        bed.run().await.exits(0);
+        // The backup is from before all this.
+        delete_customers(bed, 6..=9);
+        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 2 }));
+        bed.person("salesOrderLines", &bed.lines(1)[3], Deed::Delete);
+        bed.run_with(&["--full"]).await.exits(78);
+        rebind(bed, &["--restored", "--yes"], 0).await;
+        // In the meantime the source lost a line that the backup has.
+        bed.crm("DELETE FROM order_line WHERE line_no = 2").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 9 Line 1", "30000 1 Line 3", "40000 4 Line 4"]);
+        assert_eq!(
+            bed.ledger("SELECT old, new FROM field_changes WHERE property = 'lines[1].quantity' ORDER BY run_id").await,
+            ["2|9", "2|9"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn documents_that_were_posted_are_not_missing() {
     bed(async |bed| {
         bed.accounts(1..=5).await;

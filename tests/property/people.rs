@@ -117,12 +117,11 @@ impl People {
     }
 
     /// Nothing is on its way any more: what differs from the source by now stays.
-    pub(crate) fn all_is_settled(&mut self, policy: impl Fn(Property) -> Policy, agrees: impl Fn(Property) -> bool) {
+    pub(crate) fn all_is_settled(&mut self, agrees: impl Fn(Property) -> bool) {
         self.pending.clear();
         self.claims.retain(|property, _| !agrees(*property));
-        for (property, claim) in &mut self.claims {
-            claim.edits =
-                if policy(*property) == Policy::SourceWins { 0 } else { claim.edits + u32::from(claim.pending) };
+        for claim in self.claims.values_mut() {
+            claim.edits = 0;
             claim.pending = false;
         }
     }
@@ -134,9 +133,7 @@ impl Claim {
         !self.weak
             && match policy {
                 Policy::SourceWins => self.edits == 0 && !self.pending,
-                // The first edit of the source lost against it; from then on it is what both agreed on.
-                Policy::BcWins => self.edits + u32::from(self.pending) <= 1,
-                Policy::Hold => true,
+                Policy::BcWins | Policy::Hold => true,
             }
     }
 

@@ -227,10 +227,7 @@ impl World {
         let all_done = self.reports.len() == 2 && self.reports.iter().all(|job| verdict::is_done(job, source));
         if all_done && self.ledger("SELECT key FROM outbox UNION ALL SELECT key FROM intent").is_empty() {
             let mut people = std::mem::take(&mut self.people);
-            people.all_is_settled(
-                |property| verdict::policy(source, property),
-                |property| self.held(property) == verdict::wanted(source, property),
-            );
+            people.all_is_settled(|property| self.held(property) == verdict::wanted(source, property));
             self.people = people;
         }
     }
