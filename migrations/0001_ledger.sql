@@ -7,10 +7,10 @@ PRAGMA application_id = 0x62637379;  -- "bcsy"
 
 -- Single facts about this file.
 CREATE TABLE meta (
-    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here; serving: the epoch that takes requests
+    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here, -1 in a copy; serving: the epoch that takes requests; restored_at: when this file was found to be an older copy of itself, or empty
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO meta (name, value) VALUES ('epoch', '0'), ('serving', '');
+INSERT INTO meta (name, value) VALUES ('epoch', '0'), ('serving', ''), ('restored_at', '');
 
 -- The Business Central companies that jobs write to. A name is bound to one company at first use and to no other afterwards.
 CREATE TABLE target (
@@ -319,6 +319,7 @@ SELECT job.name AS job, job.entity, target.name AS target, target.company_name A
        (SELECT count(*) FROM outbox WHERE outbox.job_id = job.job_id AND outbox.state = 'quarantined') AS quarantined,
        (SELECT count(*) FROM intent WHERE intent.job_id = job.job_id) AS open_intents,
        (SELECT schedule.skipped FROM schedule WHERE schedule.job = job.name) AS skipped,
+       (SELECT meta.value FROM meta WHERE meta.name = 'restored_at' AND meta.value > coalesce(job.full_at, '')) AS restored_at,
        job.cursor, job.full_at
 FROM job JOIN target USING (target_id)
 LEFT JOIN run AS last ON last.run_id = (SELECT max(run.run_id) FROM run WHERE run.job_id = job.job_id)

@@ -29,6 +29,9 @@ use crate::model::{Counters, EntityName, Progress, RunResult};
 use crate::schema::{EntitySchema, standard};
 use read::Reading;
 
+/// What is said of the first whole pass with a ledger that is an older copy of itself.
+const RESTORED: &str = "the ledger was restored from a backup: everything was read and compared again";
+
 impl Pass<'_> {
     /// Makes the pass, for as long as the job allows. Its outcome is in the ledger as well as in the report; only a
     /// ledger that cannot be written at all is an error.
@@ -51,7 +54,7 @@ impl Pass<'_> {
         let entity = self.job.entity.to_string();
         let row = self.ledger.job(&self.job.name, self.target.id, &entity, mapping).await?;
         // Another mapping makes other drafts of the same records: all of them have to be looked at again.
-        let full = self.full || row.cursor.is_none() || row.mapping != mapping;
+        let full = self.full || row.cursor.is_none() || row.mapping != mapping || row.unread;
         let run = self.ledger.begin_run(RunStart { job: row.id, cause: self.cause, full }).await?;
         Span::current().record("run", tracing::field::display(run));
         let requests_before = self.target.outlet.reader.connection().requests();
@@ -63,8 +66,9 @@ impl Pass<'_> {
             error = self.walk(row.id, &mut reading).await.err();
         }
         // What was staged before is applied all the same, unless it was mapped in a way that is no longer wanted.
-        let may_apply =
-            !matches!(error, Some(SyncError::Restored { .. })) && (error.is_none() || row.mapping == mapping);
+        // A ledger that is older than what was done has old wishes in its outbox: only a complete read tells which.
+        let may_apply = !matches!(error, Some(SyncError::Restored { .. }))
+            && (error.is_none() || (row.mapping == mapping && !row.unread));
         let Applied { mut counters, stopped } = if may_apply {
             self.apply(row.id, run).await?
         } else {
@@ -96,7 +100,7 @@ impl Pass<'_> {
             vanished: reading.vanished,
             failed,
             requests: self.target.outlet.reader.connection().requests() - requests_before,
-            message: error.as_ref().map(ToString::to_string),
+            message: error.as_ref().map(ToString::to_string).or_else(|| row.unread.then(|| RESTORED.to_owned())),
         };
         let end = RunEnd {
             result,
@@ -142,6 +146,7 @@ impl Pass<'_> {
                 patience: self.job.patience,
                 brake: self.job.brake,
                 settle_window: target.settle_window,
+                restored_at: self.ledger.restored_at(),
                 batch_size: target.batch_size,
                 check_total: self.job.check_total.clone(),
                 timezone: self.job.timezone,

@@ -130,7 +130,7 @@ impl Applier<'_> {
     }
 
     /// Those of the record's lines that are among the lines `held` by a document.
-    fn lines_found(&self, candidate: &Candidate, mut held: Vec<Row>) -> Vec<LinkedLine> {
+    pub(super) fn lines_found(&self, candidate: &Candidate, mut held: Vec<Row>) -> Vec<LinkedLine> {
         let find = |line: &ResolvedLine| {
             let is_it = |held: &Row| {
                 line.properties.iter().all(|(name, value)| self.job.same_in_line(name, value, held.get(name)))

@@ -83,6 +83,7 @@ impl Applier<'_> {
                 // Whether it is still locked, reading tells.
                 action
                     if unknown
+                        || link.doubtful
                         || candidate.note.refresh
                         || locked
                         || decided
@@ -110,6 +111,7 @@ impl Applier<'_> {
             let Some(link) = &candidate.link else { continue };
             match rows.get(&link.bc_id) {
                 Some(row) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => {}
+                Some(row) if link.doubtful => prepared.push(self.compare_doubtful(&candidate, link, row)),
                 Some(row) => prepared.push(self.compare(&candidate, link, row)),
                 None => gone.push(candidate),
             }
@@ -274,7 +276,10 @@ impl Applier<'_> {
                     prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
                     continue;
                 }
-                Some(Found::Absent(since)) => create(&candidate, since, sought),
+                Some(Found::Absent(since)) => match self.may_be_on_its_way() {
+                    Some(reason) => candidate.left(RecordState::Pending, reason),
+                    None => create(&candidate, since, sought),
+                },
                 Some(Found::One(row)) => {
                     prepared.extend(self.found(&candidate, &row, round).await?);
                     continue;

@@ -80,8 +80,8 @@ pub enum LedgerError {
     /// The file is gone or empty, and what lies beside it says that there was a ledger.
     #[error(
         "the ledger {path} is gone or empty, but {trace} says that there was one; nothing is written, because without \
-         it every record would be new. Restore a backup of it, or remove {trace} to begin with an empty ledger: then \
-         every record is matched with Business Central again"
+         it every record would be new. Restore a backup of it, or, 20 minutes after the last pass, remove {trace} to \
+         begin with an empty ledger: then every record is matched with Business Central again"
     )]
     Lost {
         /// The ledger.
@@ -129,8 +129,9 @@ pub enum LedgerError {
     },
     /// The file as such is damaged.
     #[error(
-        "the ledger is damaged ({finding}); nothing is written. Restore a backup of it, or move it away together with \
-         its `.lock` to begin with an empty ledger: then every record is matched with Business Central again"
+        "the ledger is damaged ({finding}); nothing is written. Restore a backup of it, or, 20 minutes after the last \
+         pass, move it away together with its `.lock` to begin with an empty ledger: then every record is matched with \
+         Business Central again"
     )]
     Damaged {
         /// What was found.

@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::link_write::{LinkWrite, write};
+use super::marks::doubtful;
 use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::{Fingerprint, Snapshot};
@@ -23,12 +24,22 @@ pub struct Link {
     pub closed: bool,
     /// Whether nobody knows why it has not.
     pub unexplained: bool,
+    /// Whether the row may have been written since: the ledger is an older copy of itself.
+    pub doubtful: bool,
     /// Over the draft of the last write.
     pub draft: Fingerprint,
     /// The match value of the last write.
     pub match_value: Option<String>,
     /// What we sent, what BC answered.
     pub snapshot: Snapshot,
+}
+
+impl Link {
+    /// The link as it is when nothing is known of what its row holds.
+    #[must_use]
+    pub fn unknown(&self) -> Self {
+        Self { draft: Fingerprint::of([]), snapshot: Snapshot::default(), doubtful: false, ..self.clone() }
+    }
 }
 
 /// A link as people see it.
@@ -83,6 +94,7 @@ pub(super) fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), Ledger
         etag: written.etag.to_owned(),
         closed: written.state != "linked",
         unexplained: written.state == "unexplained",
+        doubtful: row.try_get::<&[u8], _>("fingerprint")? == doubtful().as_bytes(),
         draft,
         match_value: written.match_value.map(ToOwned::to_owned),
         snapshot: Snapshot::parse(&written.snapshot).map_err(|_| damaged())?,
@@ -98,7 +110,7 @@ impl Ledger {
         keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<HashMap<String, Link>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT link.key, link_detail.* FROM json_each(?2) AS page \
+            "SELECT link.key, link.fingerprint, link_detail.* FROM json_each(?2) AS page \
              CROSS JOIN link ON link.job_id = ?1 AND link.key = page.value \
              LEFT JOIN link_detail ON link_detail.link_id = link.link_id",
         )

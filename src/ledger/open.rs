@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use sqlx::migrate::Migration;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
@@ -14,6 +15,7 @@ use super::file::{self, Found, Identity};
 use super::letter_box::LetterBox;
 use super::migrate;
 use super::pool::{BUSY_TIMEOUT, pool};
+use super::restored::{distrust, restored_at};
 use super::room;
 use super::soundness::Soundness;
 use crate::clock::SharedClock;
@@ -41,6 +43,7 @@ pub struct Ledger {
     pub(super) clock: SharedClock,
     pub(super) options: OpenOptions,
     pub(super) epoch: i64,
+    restored_at: Option<DateTime<Utc>>,
     soundness: Soundness,
     pub(super) letter_box: LetterBox,
     /// Of the file that was opened.
@@ -81,14 +84,29 @@ impl Ledger {
         }
         migrate::migrate(&writer, path, version, migrations).await?;
         crate::fault!("K0: migrated, no trace beside the file");
-        file::leave_trace(&mut lock)
-            .map_err(|error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() })?;
+        let unusable =
+            |error: std::io::Error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() };
+        let known = file::known_epoch(&mut lock).map_err(unusable)?;
+        file::leave_trace(&mut lock, known).map_err(unusable)?;
         crate::fault!("K0: migrated, epoch not counted");
-        let epoch = next_epoch(&writer).await?;
+        let epoch = next_epoch(&writer, known, &crate::clock::iso(clock.now())).await?;
+        file::leave_trace(&mut lock, epoch).map_err(unusable)?;
+        let restored_at = restored_at(&writer).await?;
         let readers = pool(path, 4, true).await?;
         let identity = Identity::of(path);
         let letter_box = LetterBox::default();
-        Ok(Self { writer, readers, clock, options, epoch, soundness, letter_box, identity, lock: Some(lock) })
+        Ok(Self {
+            writer,
+            readers,
+            clock,
+            options,
+            epoch,
+            restored_at,
+            soundness,
+            letter_box,
+            identity,
+            lock: Some(lock),
+        })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
@@ -103,6 +121,7 @@ impl Ledger {
             clock,
             options,
             epoch: 0,
+            restored_at: None,
             soundness: Soundness::default(),
             letter_box: LetterBox::default(),
             identity: None,
@@ -179,6 +198,12 @@ impl Ledger {
 }
 
 /// The version of the ledger's tables; `None` when there are none yet.
+    /// When the ledger was found to be an older copy of itself, which a person had put in place; `None`: it never was.
+    #[must_use]
+    pub fn restored_at(&self) -> Option<DateTime<Utc>> {
+        self.restored_at
+    }
+
 pub(super) async fn version(path: &Path) -> Result<Option<i64>, LedgerError> {
     Ok(inspect(path, &migrate::migrations()).await?.1)
 }
@@ -223,14 +248,18 @@ async fn roll_back(path: &Path) -> Result<bool, LedgerError> {
     Ok(true)
 }
 
-async fn next_epoch(writer: &SqlitePool) -> Result<i64, LedgerError> {
+/// Begins the epoch after all that were, of which the lock knows one. A file that is behind that is an older copy.
+async fn next_epoch(writer: &SqlitePool, known: i64, now: &str) -> Result<i64, LedgerError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-    let epoch: i64 = sqlx::query_scalar(
-        "UPDATE meta SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) WHERE name = 'epoch' \
-         RETURNING CAST(value AS INTEGER)",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let last: i64 =
+        sqlx::query_scalar("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'epoch'").fetch_one(&mut *tx).await?;
+    let epoch = last.max(known).saturating_add(1);
+    let statement = sqlx::query("UPDATE meta SET value = CAST(?1 AS TEXT) WHERE name = 'epoch'");
+    statement.bind(epoch).execute(&mut *tx).await?;
+    if last < known {
+        warn!("the ledger is an older copy of itself: everything is read and compared again before anything is sent");
+        distrust(&mut tx, now).await?;
+    }
     sqlx::query(
         "UPDATE run SET result = 'interrupted', message = 'the process ended during this run' WHERE result = 'running'",
     )

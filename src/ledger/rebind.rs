@@ -136,7 +136,7 @@ impl Ledger {
             let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
             link_write::remove(&mut tx, *job, &lost).await?;
             let rows = sqlx::query(
-                "SELECT link.key, link_detail.* FROM link JOIN link_detail USING (link_id) \
+                "SELECT link.key, link.fingerprint, link_detail.* FROM link JOIN link_detail USING (link_id) \
                  WHERE link.job_id = ?1 AND link_detail.state = 'linked' AND link_detail.written_at >= ?2",
             )
             .bind(job.0)

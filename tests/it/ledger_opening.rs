@@ -79,9 +79,9 @@ async fn change(path: &Path, sql: &str) {
     connection.close().await.unwrap();
 }
 
-/// Puts another ledger into the place of one that a refused run may have left open.
+/// Puts another ledger into the place of one that a refused run may have left open, as if there had been no other.
 fn replace(path: &Path, bytes: &[u8]) {
-    for ending in ["-wal", "-shm"] {
+    for ending in ["-wal", "-shm", ".lock"] {
         let _ = fs::remove_file(format!("{}{ending}", path.display()));
     }
     fs::write(path, bytes).unwrap();
