@@ -20,6 +20,9 @@ use super::room;
 use super::soundness::Soundness;
 use crate::clock::SharedClock;
 
+/// Reads something, which undoes what a process left half done.
+const READ: &str = "SELECT count(*) FROM sqlite_schema";
+
 /// "bcsy" in ASCII: tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x6263_7379;
 
@@ -111,6 +114,7 @@ impl Ledger {
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
     pub async fn open_read_only(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
+        roll_back(&options.path).await?;
         if version(&options.path).await?.is_none() {
             return Err(LedgerError::None { path: options.path });
         }
@@ -136,7 +140,10 @@ impl Ledger {
             // A failure here costs nothing but the convenience: the next start sets the mode again.
             let _ = sqlx::query("PRAGMA optimize").execute(&self.writer).await;
             crate::fault!("K14: before the log is folded in");
-            let _ = sqlx::query("PRAGMA journal_mode = DELETE").execute(&self.writer).await;
+            if sqlx::query("PRAGMA journal_mode = DELETE").execute(&self.writer).await.is_err() {
+                // What that has begun is undone by the next who reads, and the next one may not be allowed to.
+                let _ = sqlx::query(READ).execute(&self.writer).await;
+            }
             crate::fault!("K14: log folded in");
         }
         self.writer.close().await;
@@ -191,6 +198,12 @@ impl Ledger {
         Ok(kept)
     }
 
+    /// When the ledger was found to be an older copy of itself, which a person had put in place; `None`: it never was.
+    #[must_use]
+    pub fn restored_at(&self) -> Option<DateTime<Utc>> {
+        self.restored_at
+    }
+
     /// The current time as the ledger writes it.
     pub(super) fn now(&self) -> String {
         crate::clock::iso(self.clock.now())
@@ -198,12 +211,6 @@ impl Ledger {
 }
 
 /// The version of the ledger's tables; `None` when there are none yet.
-    /// When the ledger was found to be an older copy of itself, which a person had put in place; `None`: it never was.
-    #[must_use]
-    pub fn restored_at(&self) -> Option<DateTime<Utc>> {
-        self.restored_at
-    }
-
 pub(super) async fn version(path: &Path) -> Result<Option<i64>, LedgerError> {
     Ok(inspect(path, &migrate::migrations()).await?.1)
 }
@@ -237,14 +244,16 @@ async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option
 }
 
 /// Lets SQLite undo what a process began that died while it switched the journal mode, at its start or end. Until then
-/// nobody can read the file, not even to see whose it is. Gives whether there was something to undo.
+/// nobody can read the file, not even to see whose it is. What a living process is about to do is left alone: its lock tells
+/// SQLite. Gives whether there was something to undo.
 async fn roll_back(path: &Path) -> Result<bool, LedgerError> {
     if file::look(path)? == Found::Nothing || !file::has_journal(path) {
         return Ok(false);
     }
     let mut connection = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).connect().await?;
-    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+    let undone = sqlx::query(READ).execute(&mut connection).await;
     connection.close().await?;
+    undone.map_err(|error| LedgerError::of_undoing(path, error))?;
     Ok(true)
 }
 
@@ -289,6 +298,31 @@ mod tests {
         let options = OpenOptions { path: killed, store_values: true, redact: Vec::new() };
         let clock: SharedClock = std::sync::Arc::new(SystemClock);
         Ledger::open(options, clock).await.unwrap().close().await;
+    }
+
+    #[tokio::test]
+    async fn who_may_not_undo_what_was_left_half_done_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (living, killed) = (folder.path().join("living.db"), folder.path().join("killed.db"));
+        let options = |path: &Path| SqliteConnectOptions::new().filename(path);
+        let mut connection = options(&living).create_if_missing(true).connect().await.unwrap();
+        let much = "BEGIN; WITH RECURSIVE row(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM row WHERE n < 500) \
+                    INSERT INTO junk SELECT hex(randomblob(1000)) FROM row";
+        for sql in ["CREATE TABLE junk (text)", "PRAGMA cache_size = 1", much] {
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        }
+        for ending in ["", "-journal"] {
+            std::fs::copy(file::beside(&living, ending), file::beside(&killed, ending)).unwrap();
+        }
+        let mut looking = options(&killed).read_only(true).connect().await.unwrap();
+        let error = LedgerError::of_undoing(&killed, sqlx::query(READ).execute(&mut looking).await.unwrap_err());
+        assert!(matches!(&error, LedgerError::HalfDone { path } if *path == killed), "{error}");
+        assert!(roll_back(&killed).await.unwrap());
+        sqlx::query(READ).execute(&mut looking).await.unwrap();
+        // A living process is not disturbed.
+        let mut other = options(&living).busy_timeout(std::time::Duration::ZERO).connect().await.unwrap();
+        sqlx::query(READ).execute(&mut other).await.unwrap_err();
+        sqlx::query("COMMIT").execute(&mut connection).await.unwrap();
     }
 
     #[tokio::test]
