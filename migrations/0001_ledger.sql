@@ -61,12 +61,14 @@ CREATE TABLE link_detail (
     draft       BLOB NOT NULL,     -- 128 bits over what was wanted at the last write
     snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
     linked_at   TEXT NOT NULL,
+    made_at     TEXT,              -- when Business Central made the row for us; null: it was there before
     written_at  TEXT NOT NULL,     -- last successful write or adoption
     checksum    BLOB NOT NULL,     -- over all of the above but the times, and over the link's job and key
     posted_as   TEXT,              -- number of the invoice that a document became
     UNIQUE (target_id, entity, bc_id)
 ) STRICT;
 
+CREATE INDEX link_by_making ON link_detail (target_id, entity, made_at) WHERE made_at IS NOT NULL AND state = 'linked';
 CREATE INDEX link_unexplained ON link_detail (link_id) WHERE state = 'unexplained';
 
 -- The wanted state of records that are not settled: sent in order of seq.

@@ -14,7 +14,7 @@ mod walk;
 pub use error::SyncError;
 pub use pass::{Pass, Report};
 pub use spec::{JobSpec, Target};
-pub use walk::{WalkSpec, Walked};
+pub use walk::{Gap, WalkSpec, Walked};
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,8 +67,12 @@ impl Pass<'_> {
         }
         // What was staged before is applied all the same, unless it was mapped in a way that is no longer wanted.
         // A ledger that is older than what was done has old wishes in its outbox: only a complete read tells which.
-        let may_apply = !matches!(error, Some(SyncError::Restored { .. }))
+        let mut may_apply = !matches!(error, Some(SyncError::Restored { .. }))
             && (error.is_none() || (row.mapping == mapping && !row.unread));
+        if may_apply && let Err(failure) = self.look_at_latest(row.id, &mut reading).await {
+            may_apply = false;
+            error = [Some(failure), error].into_iter().flatten().max_by_key(SyncError::result);
+        }
         let Applied { mut counters, stopped } = if may_apply {
             self.apply(row.id, run).await?
         } else {

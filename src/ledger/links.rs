@@ -86,6 +86,7 @@ pub(super) fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), Ledger
         draft: draft.to_string(),
         snapshot: row.try_get("snapshot")?,
         posted_as: None,
+        made: false,
     };
     written.checksum(target, row.try_get("entity")?, job).verify(row.try_get("checksum")?, "link_detail", &key)?;
     let link = Link {
@@ -225,6 +226,7 @@ impl Ledger {
             draft: nothing.clone(),
             snapshot: Snapshot::default().to_json(),
             posted_as: None,
+            made: false,
         };
         let rows: Vec<_> = links.iter().filter(|link| !left.contains(&link.key)).map(row).collect();
         write(&mut tx, target, entity, job, &now, &rows).await?;

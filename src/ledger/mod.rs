@@ -49,7 +49,7 @@ pub use intent::{Intent, IntentKind, NewIntent};
 pub use links::{ImportedLink, Link, LinkRow};
 pub use open::{Ledger, OpenOptions};
 pub use outbox::{OutboxRow, Reason};
-pub use rebind::{LinkedRow, Restart, TargetCounts};
+pub use rebind::{MadeRow, Restart, TargetCounts};
 pub use requests::{Asking, NewRequest, Request, RequestEnd, RequestId, RequestProgress};
 pub use schedule::KeptSchedule;
 pub use settlement::{FieldChange, History, LinkUpdate, Next, SettledLink, Settlement};

@@ -138,6 +138,7 @@ impl Settlement {
             draft: known(*draft).to_string(),
             snapshot: snapshot.to_json(),
             posted_as: self.posted_as.as_deref(),
+            made: self.outcome == Outcome::Created,
         })
     }
 
