@@ -7,10 +7,10 @@ PRAGMA application_id = 0x62637379;  -- "bcsy"
 
 -- Single facts about this file.
 CREATE TABLE meta (
-    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here; serving: the epoch that takes requests
+    name  TEXT NOT NULL PRIMARY KEY,  -- epoch: counts the processes that wrote here, -1 in a copy; serving: the epoch that takes requests; restored_at: when this file was found to be an older copy of itself, or empty
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO meta (name, value) VALUES ('epoch', '0'), ('serving', '');
+INSERT INTO meta (name, value) VALUES ('epoch', '0'), ('serving', ''), ('restored_at', '');
 
 -- The Business Central companies that jobs write to. A name is bound to one company at first use and to no other afterwards.
 CREATE TABLE target (
@@ -61,12 +61,14 @@ CREATE TABLE link_detail (
     draft       BLOB NOT NULL,     -- 128 bits over what was wanted at the last write; a mark when only a part of it was written
     snapshot    TEXT NOT NULL,     -- JSON: what was sent, what Business Central answered, lines
     linked_at   TEXT NOT NULL,
+    made_at     TEXT,              -- when Business Central made the row for us; null: it was there before
     written_at  TEXT NOT NULL,     -- last successful write or adoption
     checksum    BLOB NOT NULL,     -- over all of the above but the times, and over the link's job and key
     posted_as   TEXT,              -- number of the invoice that a document became
     UNIQUE (target_id, entity, bc_id)
 ) STRICT;
 
+CREATE INDEX link_by_making ON link_detail (target_id, entity, made_at) WHERE made_at IS NOT NULL AND state = 'linked';
 CREATE INDEX link_unexplained ON link_detail (link_id) WHERE state = 'unexplained';
 
 -- The wanted state of records that are not settled: sent in order of seq.
@@ -328,6 +330,7 @@ SELECT job.name AS job, job.entity, target.name AS target, target.company_name A
        (SELECT substr(lower(hex(plan)), 1, 8) || ': ' || creates || ' creates, ' || updates || ' updates, '
                || deletes || ' deletes, ' || closes || ' closes' || iif(approved_at IS NULL, '', ', approved')
         FROM held_plan WHERE held_plan.job_id = job.job_id) AS held_plan,
+       (SELECT meta.value FROM meta WHERE meta.name = 'restored_at' AND meta.value > coalesce(job.full_at, '')) AS restored_at,
        job.cursor, job.full_at
 FROM job JOIN target USING (target_id)
 LEFT JOIN run AS last ON last.run_id = (SELECT max(run.run_id) FROM run WHERE run.job_id = job.job_id)

@@ -15,7 +15,7 @@ mod walk;
 pub use error::SyncError;
 pub use pass::{Pass, Report};
 pub use spec::{JobSpec, Target};
-pub use walk::{WalkSpec, Walked};
+pub use walk::{Gap, WalkSpec, Walked};
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +29,9 @@ use crate::ledger::{JobId, LedgerError, RunEnd, RunId, RunStart};
 use crate::model::{Counters, EntityName, Progress, RunResult};
 use crate::schema::{EntitySchema, standard};
 use read::Reading;
+
+/// What is said of the first whole pass with a ledger that is an older copy of itself.
+const RESTORED: &str = "the ledger was restored from a backup: everything was read and compared again";
 
 impl Pass<'_> {
     /// Makes the pass, for as long as the job allows. Its outcome is in the ledger as well as in the report; only a
@@ -52,7 +55,7 @@ impl Pass<'_> {
         let entity = self.job.entity.to_string();
         let row = self.ledger.job(&self.job.name, self.target.id, &entity, mapping).await?;
         // Another mapping makes other drafts of the same records: all of them have to be looked at again.
-        let full = self.full || row.cursor.is_none() || row.mapping != mapping;
+        let full = self.full || row.cursor.is_none() || row.mapping != mapping || row.unread;
         let run = self.ledger.begin_run(RunStart { job: row.id, cause: self.cause, full }).await?;
         Span::current().record("run", tracing::field::display(run));
         let requests_before = self.target.outlet.reader.connection().requests();
@@ -64,8 +67,13 @@ impl Pass<'_> {
             error = self.walk(row.id, &mut reading).await.err();
         }
         // What was staged before is applied all the same, unless it was mapped in a way that is no longer wanted.
-        let may_apply =
-            !matches!(error, Some(SyncError::Restored { .. })) && (error.is_none() || row.mapping == mapping);
+        // A ledger that is older than what was done has old wishes in its outbox: only a complete read tells which.
+        let mut may_apply = !matches!(error, Some(SyncError::Restored { .. }))
+            && (error.is_none() || (row.mapping == mapping && !row.unread));
+        if may_apply && let Err(failure) = self.look_at_latest(row.id, &mut reading).await {
+            may_apply = false;
+            error = [Some(failure), error].into_iter().flatten().max_by_key(SyncError::result);
+        }
         let Applied { mut counters, stopped } = if may_apply {
             self.apply(row.id, run).await?
         } else {
@@ -97,7 +105,7 @@ impl Pass<'_> {
             vanished: reading.vanished,
             failed,
             requests: self.target.outlet.reader.connection().requests() - requests_before,
-            message: error.as_ref().map(ToString::to_string),
+            message: error.as_ref().map(ToString::to_string).or_else(|| row.unread.then(|| RESTORED.to_owned())),
         };
         let end = RunEnd {
             result,
@@ -153,6 +161,7 @@ impl Pass<'_> {
                 patience: self.job.patience,
                 brake: self.job.brake,
                 settle_window: target.settle_window,
+                restored_at: self.ledger.restored_at(),
                 batch_size: target.batch_size,
                 check_total: self.job.check_total.clone(),
                 timezone: self.job.timezone,

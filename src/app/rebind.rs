@@ -140,13 +140,24 @@ async fn lost(
 ) -> Result<(Vec<(String, usize)>, Vec<Restart>), RebindError> {
     let reader = Reader::new(reach.connection.clone(), reach.policy, cancel.clone());
     let (mut named, mut restarts) = (Vec::new(), Vec::new());
+    let (mut gaps, mut newest) = (Vec::new(), Vec::new());
     for (job, name, set) in ledger.jobs_of(target).await? {
         let entity = EntityName::parse(&set).ok_or_else(|| RebindError::Entity(name.clone(), set.clone()))?;
         let company = &reach.binding.company_id;
-        let walked = WalkSpec { reader: &reader, ledger, company, target, job, entity: &entity }.walk(u32::MAX).await?;
-        named.push((name, walked.lost.len()));
-        let lost = walked.lost.into_iter().map(|link| link.key).collect();
-        restarts.push(Restart { job, entity: set, lost, since: walked.since });
+        let walked = WalkSpec { reader: &reader, ledger, company, target, job, entity: &entity }.walk(true).await?;
+        newest.extend(ledger.newest_made(target, &set, job, 1).await?.pop().map(|row| row.made_at));
+        let mut lost = Vec::new();
+        if let Some(gap) = walked.gap {
+            gaps.push(gap.since.unwrap_or_default());
+            lost = gap.lost;
+        }
+        named.push((name, lost.len()));
+        restarts.push(Restart { job, entity: set, lost, since: String::new() });
+    }
+    // The company is as it was after all rows that were made before a gap. Without any, nothing that was made is missing.
+    let since = gaps.into_iter().max().or_else(|| newest.into_iter().max()).unwrap_or_default();
+    for restart in &mut restarts {
+        restart.since.clone_from(&since);
     }
     Ok((named, restarts))
 }

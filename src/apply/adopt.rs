@@ -139,7 +139,7 @@ impl Applier<'_> {
     /// Which of the lines `held` by a document are the record's: those that are `known`, and those that hold what a line
     /// of the record is to hold. Else why that cannot be told: a line of the same item that holds something else may be
     /// the record's or somebody's, and were one added beside it, the goods might be sent twice.
-    fn lines_found(
+    pub(super) fn lines_found(
         &self,
         candidate: &Candidate,
         known: &[LinkedLine],

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 
@@ -45,6 +46,8 @@ pub struct ApplyJob {
     pub brake: Brake,
     /// How long a request whose answer was lost may still take effect.
     pub settle_window: Duration,
+    /// When the ledger was found to be an older copy of itself, if it ever was.
+    pub restored_at: Option<DateTime<Utc>>,
     /// Operations in an envelope, at most.
     pub batch_size: usize,
     /// The total that must come out right.

@@ -14,6 +14,7 @@ mod brake;
 mod candidate;
 mod closing;
 mod compare;
+mod doubtful;
 mod error;
 mod foreign;
 mod gone;

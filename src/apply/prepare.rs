@@ -93,6 +93,7 @@ impl Applier<'_> {
                     if unknown
                         // Nobody knows why it was gone: it can be there again.
                         || link.unexplained
+                        || link.doubtful
                         || candidate.note.refresh
                         || locked
                         || decided
@@ -127,6 +128,7 @@ impl Applier<'_> {
             let Some(link) = &candidate.link else { continue };
             match rows.get(&link.bc_id) {
                 Some(row) if lock(round).has_moved_on(&candidate.row.key, &row.etag) => {}
+                Some(row) if link.doubtful => prepared.push(self.compare_doubtful(&candidate, link, row)),
                 Some(row) => prepared.push(self.compare(&candidate, link, row)),
                 // A deletion of ours that was lost may be why.
                 None if lock(round).is_released(&candidate.row.key) => {}
@@ -299,7 +301,10 @@ impl Applier<'_> {
                     prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
                     continue;
                 }
-                Some(Found::Absent(since)) => create(&candidate, since, sought),
+                Some(Found::Absent(since)) => match self.may_be_on_its_way() {
+                    Some(reason) => candidate.left(RecordState::Pending, reason),
+                    None => create(&candidate, since, sought),
+                },
                 Some(Found::One(row)) => {
                     prepared.extend(self.found(&candidate, &row, round).await?);
                     continue;

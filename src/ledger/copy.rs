@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
-use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 
 use super::LedgerError;
 use super::file::{beside, restrict};
+use super::restored::COPIED;
 
 /// Writes a copy of the database to `to`, through another name, so that half a copy is never taken for one.
 pub(super) async fn copy(pool: &SqlitePool, to: &Path) -> Result<(), LedgerError> {
@@ -38,6 +40,12 @@ async fn write(pool: &SqlitePool, to: &Path, failed: impl Fn(String) -> LedgerEr
     let file = std::fs::File::create_new(to).map_err(|error| failed(error.to_string()))?;
     restrict(to).map_err(|error| failed(error.to_string()))?;
     sqlx::query("VACUUM INTO ?1").bind(name).execute(pool).await?;
+    // Whoever opens it for writing is to know that it is a copy. A copy that is not whole has no name yet.
+    let options = SqliteConnectOptions::new().filename(to).journal_mode(SqliteJournalMode::Memory);
+    let mut copy = options.connect().await?;
+    let marked = sqlx::query("UPDATE meta SET value = CAST(?1 AS TEXT) WHERE name = 'epoch'");
+    marked.bind(COPIED).execute(&mut copy).await?;
+    copy.close().await?;
     file.sync_all().map_err(|error| failed(error.to_string()))
 }
 

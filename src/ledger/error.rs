@@ -2,7 +2,7 @@
 //!
 //! What SQLite reports is sorted once, here: a lock of another program passes, a full disk or a damaged file does not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,15 @@ pub enum LedgerError {
         /// The target that it wrote to.
         target: String,
     },
+    /// A process died in the midst of a change, and who looks may not undo it.
+    #[error(
+        "the last process left a change of the ledger {path} half done, and this user may not write there to undo it; the \
+         next `bcsync run` does"
+    )]
+    HalfDone {
+        /// The ledger.
+        path: PathBuf,
+    },
     /// A newer version of the program made it.
     #[error(
         "the ledger {path} was written by a newer bcsync (its tables are version {found}, this program knows {known}); \
@@ -80,8 +89,8 @@ pub enum LedgerError {
     /// The file is gone or empty, and what lies beside it says that there was a ledger.
     #[error(
         "the ledger {path} is gone or empty, but {trace} says that there was one; nothing is written, because without \
-         it every record would be new. Restore a backup of it, or remove {trace} to begin with an empty ledger: then \
-         every record is matched with Business Central again"
+         it every record would be new. Restore a backup of it, or, 20 minutes after the last pass, remove {trace} to \
+         begin with an empty ledger: then every record is matched with Business Central again"
     )]
     Lost {
         /// The ledger.
@@ -129,8 +138,9 @@ pub enum LedgerError {
     },
     /// The file as such is damaged.
     #[error(
-        "the ledger is damaged ({finding}); nothing is written. Restore a backup of it, or move it away together with \
-         its `.lock` to begin with an empty ledger: then every record is matched with Business Central again"
+        "the ledger is damaged ({finding}); nothing is written. Restore a backup of it, or, 20 minutes after the last \
+         pass, move it away together with its `.lock` to begin with an empty ledger: then every record is matched with \
+         Business Central again"
     )]
     Damaged {
         /// What was found.
@@ -156,17 +166,33 @@ pub enum LedgerError {
 mod code {
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
+    pub(super) const READ_ONLY: i32 = 8;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const NOT_A_DATABASE: i32 = 26;
 }
 
+/// The primary result code: the low byte of an extended one.
+fn primary(refusal: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    refusal.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
+}
+
+impl LedgerError {
+    /// What kept somebody from undoing what was left half done in the ledger at `path`.
+    pub(super) fn of_undoing(path: &Path, error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(refusal) if primary(refusal.as_ref()) == Some(code::READ_ONLY) => {
+                Self::HalfDone { path: path.to_owned() }
+            }
+            _ => error.into(),
+        }
+    }
+}
+
 impl From<sqlx::Error> for LedgerError {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(refusal) = &error else { return Self::Sqlite(error) };
-        // The low byte of an extended code is the primary one.
-        let primary = refusal.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-        match primary {
+        match primary(refusal.as_ref()) {
             Some(code::BUSY | code::LOCKED) => Self::Locked,
             Some(code::FULL) => Self::Full,
             Some(code::CORRUPT | code::NOT_A_DATABASE) => Self::Damaged { finding: refusal.message().to_owned() },

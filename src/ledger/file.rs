@@ -15,6 +15,9 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// What the lock says of a ledger, for people who wonder what the file is.
 const TRACE: &str = "There is a bcsync ledger beside this file. Remove this one only to begin with an empty ledger.\n";
 
+/// What stands in the lock before the epoch of its ledger.
+const EPOCH: &str = "epoch ";
+
 /// What lies under the ledger's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
@@ -112,14 +115,30 @@ pub(super) fn refuse_lost(path: &Path, found: Found) -> Result<(), LedgerError> 
     trace.map_or(Ok(()), |trace| Err(LedgerError::Lost { path: path.to_owned(), trace }))
 }
 
-/// Writes into the lock that there is a ledger, for [`refuse_lost`].
-pub(super) fn leave_trace(lock: &mut File) -> std::io::Result<()> {
-    if lock.metadata()?.len() > 0 {
+/// The newest epoch of the ledger that its lock knows; 0 when it knows none.
+pub(super) fn known_epoch(lock: &mut File) -> std::io::Result<i64> {
+    let text = read(lock)?;
+    Ok(text.lines().find_map(|line| line.strip_prefix(EPOCH)?.parse().ok()).unwrap_or_default())
+}
+
+/// Writes into the lock that there is a ledger, for [`refuse_lost`], and its epoch, for [`known_epoch`].
+pub(super) fn leave_trace(lock: &mut File, epoch: i64) -> std::io::Result<()> {
+    // As long as every other one, so that it takes the place of the last one whole.
+    let trace = format!("{TRACE}{EPOCH}{epoch:019}\n");
+    if read(lock)? == trace {
         return Ok(());
     }
     lock.rewind()?;
-    lock.write_all(TRACE.as_bytes())?;
+    lock.write_all(trace.as_bytes())?;
+    lock.set_len(trace.len() as u64)?;
     lock.sync_all()
+}
+
+fn read(lock: &mut File) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    lock.rewind()?;
+    lock.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn has_content(path: &Path) -> bool {
@@ -215,9 +234,13 @@ mod tests {
         let path = folder.path().join("ledger.db");
         let mut held = lock(&path).unwrap();
         refuse_lost(&path, Found::Nothing).unwrap();
-        leave_trace(&mut held).unwrap();
-        leave_trace(&mut held).unwrap();
-        assert_eq!(std::fs::read_to_string(lock_path(&path)).unwrap(), TRACE);
+        assert_eq!(known_epoch(&mut held).unwrap(), 0);
+        for epoch in [9, 9, 10] {
+            leave_trace(&mut held, epoch).unwrap();
+            assert_eq!(known_epoch(&mut held).unwrap(), epoch);
+        }
+        let trace = std::fs::read_to_string(lock_path(&path)).unwrap();
+        assert_eq!(trace, format!("{TRACE}epoch 0000000000000000010\n"));
         let lost = refuse_lost(&path, Found::Nothing).unwrap_err().to_string();
         assert!(lost.contains("ledger.db.lock says that there was one"), "{lost}");
         assert!(matches!(lock(&path), Err(LedgerError::Busy { .. })));

@@ -23,6 +23,8 @@ pub(super) struct LinkWrite<'a> {
     pub(super) draft: String,
     pub(super) snapshot: String,
     pub(super) posted_as: Option<&'a str>,
+    /// Whether BC has just made the row for us.
+    pub(super) made: bool,
 }
 
 /// The same with its checksum.
@@ -47,7 +49,8 @@ impl Sealed<'_> {
         sqlx::query(
             "UPDATE link_detail SET bc_id = ?2, number = ?3, etag = ?4, state = ?5, match_value = ?6, \
              draft = unhex(?7), snapshot = ?8, written_at = ?9, checksum = unhex(?10), \
-             posted_as = coalesce(?11, posted_as) WHERE link_id = ?1",
+             posted_as = coalesce(?11, posted_as), made_at = CASE WHEN ?12 THEN ?9 WHEN bc_id = ?2 THEN made_at END \
+             WHERE link_id = ?1",
         )
         .bind(id)
         .bind(link.bc_id)
@@ -60,6 +63,7 @@ impl Sealed<'_> {
         .bind(now)
         .bind(checksum)
         .bind(link.posted_as)
+        .bind(link.made)
         .execute(&mut **tx)
         .await?;
         Ok(())
@@ -97,9 +101,10 @@ pub(super) async fn write(
     }
     sqlx::query(
         "INSERT INTO link_detail (target_id, entity, bc_id, number, etag, state, match_value, draft, snapshot, \
-         linked_at, written_at, checksum, posted_as) \
+         linked_at, made_at, written_at, checksum, posted_as) \
          SELECT ?1, ?2, row.value ->> 'bc_id', row.value ->> 'number', row.value ->> 'etag', row.value ->> 'state', \
-                row.value ->> 'match_value', unhex(row.value ->> 'draft'), row.value ->> 'snapshot', ?5, ?5, \
+                row.value ->> 'match_value', unhex(row.value ->> 'draft'), row.value ->> 'snapshot', ?5, \
+                iif(row.value ->> 'made', ?5, NULL), ?5, \
                 unhex(row.value ->> 'checksum'), row.value ->> 'posted_as' \
          FROM json_each(?4) AS row WHERE NOT EXISTS \
          (SELECT 1 FROM link WHERE link.job_id = ?3 AND link.key = row.value ->> 'key')",

@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::link_write::{LinkWrite, write};
+use super::marks::doubtful;
 use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError, TargetId};
 use crate::model::{Fingerprint, Snapshot};
@@ -23,6 +24,8 @@ pub struct Link {
     pub closed: bool,
     /// Whether nobody knows why it has not.
     pub unexplained: bool,
+    /// Whether the row may have been written since: the ledger is an older copy of itself.
+    pub doubtful: bool,
     /// Over the draft of the last write.
     pub draft: Fingerprint,
     /// The match value of the last write.
@@ -41,6 +44,14 @@ impl Link {
     #[must_use]
     pub fn is_part_applied(&self) -> bool {
         self.draft == part_applied()
+    }
+
+    /// The link as it is when nothing is known of what its row holds. Which lines are ours is still known: they keep their
+    /// ids, also when the ledger or Business Central was restored.
+    #[must_use]
+    pub fn unknown(&self) -> Self {
+        let snapshot = Snapshot { lines: self.snapshot.lines.clone(), ..Snapshot::default() };
+        Self { draft: Fingerprint::of([]), snapshot, doubtful: false, ..self.clone() }
     }
 }
 
@@ -88,6 +99,7 @@ pub(super) fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), Ledger
         draft: draft.to_string(),
         snapshot: row.try_get("snapshot")?,
         posted_as: None,
+        made: false,
     };
     written.checksum(target, row.try_get("entity")?, job).verify(row.try_get("checksum")?, "link_detail", &key)?;
     let link = Link {
@@ -96,6 +108,7 @@ pub(super) fn read(job: JobId, row: &SqliteRow) -> Result<(String, Link), Ledger
         etag: written.etag.to_owned(),
         closed: written.state != "linked",
         unexplained: written.state == "unexplained",
+        doubtful: row.try_get::<&[u8], _>("fingerprint")? == doubtful().as_bytes(),
         draft,
         match_value: written.match_value.map(ToOwned::to_owned),
         snapshot: Snapshot::parse(&written.snapshot).map_err(|_| damaged())?,
@@ -111,7 +124,7 @@ impl Ledger {
         keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<HashMap<String, Link>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT link.key, link_detail.* FROM json_each(?2) AS page \
+            "SELECT link.key, link.fingerprint, link_detail.* FROM json_each(?2) AS page \
              CROSS JOIN link ON link.job_id = ?1 AND link.key = page.value \
              LEFT JOIN link_detail ON link_detail.link_id = link.link_id",
         )
@@ -226,6 +239,7 @@ impl Ledger {
             draft: nothing.clone(),
             snapshot: Snapshot::default().to_json(),
             posted_as: None,
+            made: false,
         };
         let rows: Vec<_> = links.iter().filter(|link| !left.contains(&link.key)).map(row).collect();
         write(&mut tx, target, entity, job, &now, &rows).await?;

@@ -5,18 +5,14 @@
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
+use super::marks::lost;
 use super::outbox::{Content, RENEWED};
 use super::rows::{json, json_list};
 use super::{JobId, Ledger, LedgerError};
-use crate::model::{Draft, Fingerprint, Removal};
+use crate::model::{Draft, Removal};
 
 /// Links that are looked at in one statement.
 const PAGE: i64 = 1_000;
-
-/// What a link or an outbox row has instead of the fingerprint of a record, when there is none any more.
-fn lost(removal: Removal) -> Fingerprint {
-    Fingerprint::of(["the source has lost the record", removal.as_str()])
-}
 
 impl Ledger {
     /// How many links the job has whose records the source is not known to have lost.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use sqlx::migrate::Migration;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
@@ -14,9 +15,13 @@ use super::file::{self, Found, Identity};
 use super::letter_box::LetterBox;
 use super::migrate;
 use super::pool::{BUSY_TIMEOUT, pool};
+use super::restored::{distrust, restored_at};
 use super::room;
 use super::soundness::Soundness;
 use crate::clock::SharedClock;
+
+/// Reads something, which undoes what a process left half done.
+const READ: &str = "SELECT count(*) FROM sqlite_schema";
 
 /// "bcsy" in ASCII: tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x6263_7379;
@@ -41,6 +46,7 @@ pub struct Ledger {
     pub(super) clock: SharedClock,
     pub(super) options: OpenOptions,
     pub(super) epoch: i64,
+    restored_at: Option<DateTime<Utc>>,
     soundness: Soundness,
     pub(super) letter_box: LetterBox,
     /// Of the file that was opened.
@@ -81,18 +87,34 @@ impl Ledger {
         }
         migrate::migrate(&writer, path, version, migrations).await?;
         crate::fault!("K0: migrated, no trace beside the file");
-        file::leave_trace(&mut lock)
-            .map_err(|error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() })?;
+        let unusable =
+            |error: std::io::Error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() };
+        let known = file::known_epoch(&mut lock).map_err(unusable)?;
+        file::leave_trace(&mut lock, known).map_err(unusable)?;
         crate::fault!("K0: migrated, epoch not counted");
-        let epoch = next_epoch(&writer).await?;
+        let epoch = next_epoch(&writer, known, &crate::clock::iso(clock.now())).await?;
+        file::leave_trace(&mut lock, epoch).map_err(unusable)?;
+        let restored_at = restored_at(&writer).await?;
         let readers = pool(path, 4, true).await?;
         let identity = Identity::of(path);
         let letter_box = LetterBox::default();
-        Ok(Self { writer, readers, clock, options, epoch, soundness, letter_box, identity, lock: Some(lock) })
+        Ok(Self {
+            writer,
+            readers,
+            clock,
+            options,
+            epoch,
+            restored_at,
+            soundness,
+            letter_box,
+            identity,
+            lock: Some(lock),
+        })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
     pub async fn open_read_only(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
+        roll_back(&options.path).await?;
         if version(&options.path).await?.is_none() {
             return Err(LedgerError::None { path: options.path });
         }
@@ -103,6 +125,7 @@ impl Ledger {
             clock,
             options,
             epoch: 0,
+            restored_at: None,
             soundness: Soundness::default(),
             letter_box: LetterBox::default(),
             identity: None,
@@ -117,7 +140,10 @@ impl Ledger {
             // A failure here costs nothing but the convenience: the next start sets the mode again.
             let _ = sqlx::query("PRAGMA optimize").execute(&self.writer).await;
             crate::fault!("K14: before the log is folded in");
-            let _ = sqlx::query("PRAGMA journal_mode = DELETE").execute(&self.writer).await;
+            if sqlx::query("PRAGMA journal_mode = DELETE").execute(&self.writer).await.is_err() {
+                // What that has begun is undone by the next who reads, and the next one may not be allowed to.
+                let _ = sqlx::query(READ).execute(&self.writer).await;
+            }
             crate::fault!("K14: log folded in");
         }
         self.writer.close().await;
@@ -172,6 +198,12 @@ impl Ledger {
         Ok(kept)
     }
 
+    /// When the ledger was found to be an older copy of itself, which a person had put in place; `None`: it never was.
+    #[must_use]
+    pub fn restored_at(&self) -> Option<DateTime<Utc>> {
+        self.restored_at
+    }
+
     /// The current time as the ledger writes it.
     pub(super) fn now(&self) -> String {
         crate::clock::iso(self.clock.now())
@@ -212,25 +244,31 @@ async fn inspect(path: &Path, migrations: &[Migration]) -> Result<(Found, Option
 }
 
 /// Lets SQLite undo what a process began that died while it switched the journal mode, at its start or end. Until then
-/// nobody can read the file, not even to see whose it is. Gives whether there was something to undo.
+/// nobody can read the file, not even to see whose it is. What a living process is about to do is left alone: its lock tells
+/// SQLite. Gives whether there was something to undo.
 async fn roll_back(path: &Path) -> Result<bool, LedgerError> {
     if file::look(path)? == Found::Nothing || !file::has_journal(path) {
         return Ok(false);
     }
     let mut connection = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).connect().await?;
-    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+    let undone = sqlx::query(READ).execute(&mut connection).await;
     connection.close().await?;
+    undone.map_err(|error| LedgerError::of_undoing(path, error))?;
     Ok(true)
 }
 
-async fn next_epoch(writer: &SqlitePool) -> Result<i64, LedgerError> {
+/// Begins the epoch after all that were, of which the lock knows one. A file that is behind that is an older copy.
+async fn next_epoch(writer: &SqlitePool, known: i64, now: &str) -> Result<i64, LedgerError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-    let epoch: i64 = sqlx::query_scalar(
-        "UPDATE meta SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) WHERE name = 'epoch' \
-         RETURNING CAST(value AS INTEGER)",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let last: i64 =
+        sqlx::query_scalar("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'epoch'").fetch_one(&mut *tx).await?;
+    let epoch = last.max(known).saturating_add(1);
+    let statement = sqlx::query("UPDATE meta SET value = CAST(?1 AS TEXT) WHERE name = 'epoch'");
+    statement.bind(epoch).execute(&mut *tx).await?;
+    if last < known {
+        warn!("the ledger is an older copy of itself: everything is read and compared again before anything is sent");
+        distrust(&mut tx, now).await?;
+    }
     sqlx::query(
         "UPDATE run SET result = 'interrupted', message = 'the process ended during this run' WHERE result = 'running'",
     )
@@ -260,6 +298,31 @@ mod tests {
         let options = OpenOptions { path: killed, store_values: true, redact: Vec::new() };
         let clock: SharedClock = std::sync::Arc::new(SystemClock);
         Ledger::open(options, clock).await.unwrap().close().await;
+    }
+
+    #[tokio::test]
+    async fn who_may_not_undo_what_was_left_half_done_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (living, killed) = (folder.path().join("living.db"), folder.path().join("killed.db"));
+        let options = |path: &Path| SqliteConnectOptions::new().filename(path);
+        let mut connection = options(&living).create_if_missing(true).connect().await.unwrap();
+        let much = "BEGIN; WITH RECURSIVE row(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM row WHERE n < 500) \
+                    INSERT INTO junk SELECT hex(randomblob(1000)) FROM row";
+        for sql in ["CREATE TABLE junk (text)", "PRAGMA cache_size = 1", much] {
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        }
+        for ending in ["", "-journal"] {
+            std::fs::copy(file::beside(&living, ending), file::beside(&killed, ending)).unwrap();
+        }
+        let mut looking = options(&killed).read_only(true).connect().await.unwrap();
+        let error = LedgerError::of_undoing(&killed, sqlx::query(READ).execute(&mut looking).await.unwrap_err());
+        assert!(matches!(&error, LedgerError::HalfDone { path } if *path == killed), "{error}");
+        assert!(roll_back(&killed).await.unwrap());
+        sqlx::query(READ).execute(&mut looking).await.unwrap();
+        // A living process is not disturbed.
+        let mut other = options(&living).busy_timeout(std::time::Duration::ZERO).connect().await.unwrap();
+        sqlx::query(READ).execute(&mut other).await.unwrap_err();
+        sqlx::query("COMMIT").execute(&mut connection).await.unwrap();
     }
 
     #[tokio::test]

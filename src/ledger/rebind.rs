@@ -6,17 +6,17 @@ use super::link_write::{self, LinkWrite};
 use super::links::read;
 use super::target::put;
 use super::{Binding, JobId, Ledger, LedgerError, TargetId};
-use crate::model::{Fingerprint, Snapshot};
+use crate::model::Fingerprint;
 
-/// A link by its age.
+/// A row that BC has made for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkedRow {
+pub struct MadeRow {
     /// The record's key.
     pub key: String,
     /// The row's id in BC.
     pub bc_id: String,
-    /// When it was linked.
-    pub linked_at: String,
+    /// When it was made.
+    pub made_at: String,
 }
 
 /// A job whose company was restored from a backup.
@@ -28,8 +28,8 @@ pub struct Restart {
     pub entity: String,
     /// The records whose rows the restored company does not have.
     pub lost: Vec<String>,
-    /// From when on changes may be lost; `None`: none can be.
-    pub since: Option<String>,
+    /// From when on changes may be lost.
+    pub since: String,
 }
 
 /// What hangs on a target.
@@ -47,18 +47,27 @@ pub struct TargetCounts {
 const JOBS: &str = "(SELECT job_id FROM job WHERE target_id = ?1)";
 
 impl Ledger {
-    /// At most `limit` links of the job that are not closed, those that were made last first.
-    pub async fn newest_links(&self, job: JobId, limit: u32) -> Result<Vec<LinkedRow>, LedgerError> {
+    /// At most `limit` rows that were made for the job and are not closed, newest first.
+    pub async fn newest_made(
+        &self,
+        target: TargetId,
+        entity: &str,
+        job: JobId,
+        limit: u32,
+    ) -> Result<Vec<MadeRow>, LedgerError> {
         let rows: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT link.key, bc_id, linked_at FROM link_detail \
-             CROSS JOIN link ON link.link_id = link_detail.link_id AND link.job_id = ?1 \
-             WHERE link_detail.state = 'linked' ORDER BY link_detail.link_id DESC LIMIT ?2",
+            "SELECT link.key, bc_id, made_at FROM link_detail \
+             CROSS JOIN link ON link.link_id = link_detail.link_id AND link.job_id = ?3 \
+             WHERE target_id = ?1 AND entity = ?2 AND made_at IS NOT NULL AND link_detail.state = 'linked' \
+             ORDER BY made_at DESC, link_detail.link_id DESC LIMIT ?4",
         )
+        .bind(target.0)
+        .bind(entity)
         .bind(job.0)
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
-        Ok(rows.into_iter().map(|(key, bc_id, linked_at)| LinkedRow { key, bc_id, linked_at }).collect())
+        Ok(rows.into_iter().map(|(key, bc_id, made_at)| MadeRow { key, bc_id, made_at }).collect())
     }
 
     /// Notes that nothing is to be written to the target any more, and why.
@@ -136,7 +145,7 @@ impl Ledger {
             let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
             link_write::remove(&mut tx, *job, &lost).await?;
             let rows = sqlx::query(
-                "SELECT link.key, link_detail.* FROM link JOIN link_detail USING (link_id) \
+                "SELECT link.key, link.fingerprint, link_detail.* FROM link JOIN link_detail USING (link_id) \
                  WHERE link.job_id = ?1 AND link_detail.state = 'linked' AND link_detail.written_at >= ?2",
             )
             .bind(job.0)
@@ -158,8 +167,7 @@ impl Ledger {
     }
 }
 
-/// The link as it is when nothing is known of what its row holds. Which lines are ours is still known: a restored company
-/// has them under their ids.
+/// A link of which nothing is known any more ([`super::Link::unknown`]).
 fn unknown<'l>(key: &'l str, link: &'l super::Link, nothing: &str) -> LinkWrite<'l> {
     LinkWrite {
         key,
@@ -170,7 +178,8 @@ fn unknown<'l>(key: &'l str, link: &'l super::Link, nothing: &str) -> LinkWrite<
         state: "linked",
         match_value: link.match_value.as_deref(),
         draft: nothing.to_owned(),
-        snapshot: Snapshot { lines: link.snapshot.lines.clone(), ..Snapshot::default() }.to_json(),
+        snapshot: link.unknown().snapshot.to_json(),
         posted_as: None,
+        made: false,
     }
 }

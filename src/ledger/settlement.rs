@@ -76,7 +76,7 @@ impl From<LinkUpdate> for Link {
     /// The link as it will be, to a row that BC has.
     fn from(update: LinkUpdate) -> Self {
         let LinkUpdate { bc_id, number, etag, draft, match_value, snapshot } = update;
-        Self { bc_id, number, etag, closed: false, unexplained: false, draft, match_value, snapshot }
+        Self { bc_id, number, etag, closed: false, unexplained: false, doubtful: false, draft, match_value, snapshot }
     }
 }
 
@@ -141,6 +141,7 @@ impl Settlement {
             draft: known(*draft).to_string(),
             snapshot: snapshot.to_json(),
             posted_as: self.posted_as.as_deref(),
+            made: self.outcome == Outcome::Created,
         })
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::links::part_applied;
+use super::marks::doubtful;
 use super::outbox::{Content, RENEWED};
 use super::rows::{json, json_list};
 use super::target::cursor_checksum;
@@ -133,7 +134,8 @@ async fn store_cursor(tx: &mut Transaction<'static, Sqlite>, job: JobId, cursor:
 
 /// What the ledger holds of a record before it is staged.
 struct Known {
-    /// Draft and match value of its link. A row that is gone for no known reason is looked for again.
+    /// Draft and match value of its link. A row that is gone for no known reason is looked for again; one that may have
+    /// been written since holds no known draft.
     linked: Option<(Fingerprint, Option<String>)>,
     in_flight: bool,
     /// Of its outbox row.
@@ -245,7 +247,7 @@ type KnownRow = (String, Option<Vec<u8>>, Option<String>, bool, Option<Vec<u8>>)
 impl Stage<'_> {
     async fn known(&mut self, page: &[Staged]) -> Result<HashMap<String, Known>, LedgerError> {
         let rows: Vec<KnownRow> = sqlx::query_as(
-            "SELECT page.value, link_detail.draft, link_detail.match_value, intent.key IS NOT NULL, outbox.fingerprint \
+            "SELECT page.value, iif(link.fingerprint = ?3, ?3, link_detail.draft), link_detail.match_value, intent.key IS NOT NULL, outbox.fingerprint \
              FROM json_each(?2) AS page \
              LEFT JOIN link ON link.job_id = ?1 AND link.key = page.value \
              LEFT JOIN link_detail ON link_detail.link_id = link.link_id AND link_detail.state <> 'unexplained' \
@@ -254,6 +256,7 @@ impl Stage<'_> {
         )
         .bind(self.job.0)
         .bind(json_list(page.iter().map(|item| item.key.as_str())))
+        .bind(doubtful().as_bytes().as_slice())
         .fetch_all(&mut *self.tx)
         .await?;
         rows.into_iter()

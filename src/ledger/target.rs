@@ -32,6 +32,8 @@ pub struct JobRow {
     pub cursor: Option<String>,
     /// The mapping in force at the last read.
     pub mapping: Fingerprint,
+    /// Whether the ledger is an older copy of itself, and the job has not read everything since.
+    pub unread: bool,
 }
 
 impl Binding {
@@ -90,7 +92,7 @@ pub(super) async fn put(
 
 type TargetRow = (String, String, String, String, String, Vec<u8>);
 
-type JobColumns = (i64, i64, String, Option<String>, Option<Vec<u8>>, Vec<u8>);
+type JobColumns = (i64, i64, String, Option<String>, Option<Vec<u8>>, Vec<u8>, bool);
 
 impl Ledger {
     /// The binding of the target `name`, when it has been used before.
@@ -153,11 +155,13 @@ impl Ledger {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        let (id, bound_target, bound_entity, cursor, checksum, known): JobColumns =
-            sqlx::query_as("SELECT job_id, target_id, entity, cursor, checksum, mapping FROM job WHERE name = ?1")
-                .bind(name)
-                .fetch_one(&self.readers)
-                .await?;
+        let (id, bound_target, bound_entity, cursor, checksum, known, unread): JobColumns = sqlx::query_as(
+            "SELECT job_id, target_id, entity, cursor, checksum, mapping, meta.value > coalesce(full_at, '') \
+             FROM job CROSS JOIN meta ON meta.name = 'restored_at' WHERE job.name = ?1",
+        )
+        .bind(name)
+        .fetch_one(&self.readers)
+        .await?;
         if bound_target != target.0 || bound_entity != entity {
             let target_name = sqlx::query_scalar("SELECT name FROM target WHERE target_id = ?1")
                 .bind(bound_target)
@@ -170,7 +174,7 @@ impl Ledger {
         if let Some(cursor) = &cursor {
             cursor_checksum(JobId(id), cursor).verify(&checksum.unwrap_or_default(), "job", name)?;
         }
-        Ok(JobRow { id: JobId(id), cursor, mapping: known })
+        Ok(JobRow { id: JobId(id), cursor, mapping: known, unread })
     }
 
     /// The row of the job `name`, when it has run before.

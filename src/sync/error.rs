@@ -50,19 +50,20 @@ pub enum SyncError {
     },
     /// Business Central was restored from a backup.
     #[error(
-        "Business Central no longer has the {rows} rows of {entity} that were linked last, while older ones are there: it \
-         was restored to a moment between {since} and {before}. Nothing is written to target `{target}` until \
+        "Business Central no longer has {rows} rows of {entity} that were made one after another: it was restored to a \
+         moment {}. Nothing is written to target `{target}` until \
          `bcsync rebind {target} --restored` lets what is missing be made again; where these rows were deleted on \
-         purpose, that makes them again too"
+         purpose, that makes them again too",
+        moment(since.as_deref(), before)
     )]
     Restored {
         /// How many rows are missing in a row.
         rows: usize,
         /// Of which entity.
         entity: String,
-        /// When the newest row was linked that is there.
-        since: String,
-        /// When the oldest row was linked that is missing.
+        /// When the row was made before them that is there.
+        since: Option<String>,
+        /// When the first of them was made.
         before: String,
         /// The target.
         target: String,
@@ -76,6 +77,11 @@ pub enum SyncError {
     /// The brake.
     #[error(transparent)]
     Held(#[from] Held),
+}
+
+/// When it was, in words.
+fn moment(since: Option<&str>, before: &str) -> String {
+    since.map_or_else(|| format!("before {before}"), |since| format!("between {since} and {before}"))
 }
 
 impl From<ApplyError> for SyncError {

@@ -65,9 +65,17 @@ async fn a_ledger_whose_process_died_while_closing_it_is_opened() {
         let left = [&path, &journal].map(|path| fs::read(path).unwrap());
         connection.execute("ROLLBACK").await.unwrap();
         connection.close().await.unwrap();
-        for (path, left) in [&path, &journal].into_iter().zip(left) {
-            fs::write(path, left).unwrap();
+        let half_done = || {
+            for (path, left) in [&path, &journal].into_iter().zip(&left) {
+                fs::write(path, left).unwrap();
+            }
+        };
+        for arguments in [&["status"][..], &["history"], &["links", "export"]] {
+            half_done();
+            let output = bed.bcsync(arguments).await;
+            assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         }
+        half_done();
         bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
         assert_eq!(bed.ledger("SELECT name FROM sqlite_schema WHERE name = 'junk'").await, [""; 0]);
     })
@@ -80,9 +88,9 @@ async fn change(path: &Path, sql: &str) {
     connection.close().await.unwrap();
 }
 
-/// Puts another ledger into the place of one that a refused run may have left open.
+/// Puts another ledger into the place of one that a refused run may have left open, as if there had been no other.
 fn replace(path: &Path, bytes: &[u8]) {
-    for ending in ["-wal", "-shm"] {
+    for ending in ["-wal", "-shm", ".lock"] {
         let _ = fs::remove_file(format!("{}{ending}", path.display()));
     }
     fs::write(path, bytes).unwrap();

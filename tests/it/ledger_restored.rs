@@ -3,16 +3,30 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde_json::Value;
+use bcsync::simulator::FaultKind;
+use serde_json::{Value, json};
 
 use crate::bed::{TestBed, bed};
+use crate::process::in_time;
 
 /// Writes a backup and gives its place.
-async fn backup(bed: &mut TestBed, name: &str) -> std::path::PathBuf {
+async fn backup(bed: &mut TestBed, name: &str) -> PathBuf {
     let path = bed.folder().join(name);
     bed.output(&["backup", &path.display().to_string()]).await;
     path
+}
+
+/// Puts a backup into the place of the ledger.
+fn restore(bed: &TestBed, backup: &Path) {
+    fs::copy(backup, bed.folder().join("ledger.db")).unwrap();
+}
+
+/// Lets everything pass that is waited for because the ledger was restored.
+async fn let_the_window_pass(bed: &TestBed) {
+    bed.write_ledger("UPDATE meta SET value = '2026-01-01T00:00:00.000Z' WHERE name = 'restored_at'").await;
 }
 
 /// Tells the ledger which order is which, as the message of a quarantined one asks for.
@@ -57,7 +71,8 @@ async fn a_backup_is_whole_private_and_never_written_over_another() {
         // It takes the ledger's place, and is one.
         fs::copy(&path, &ledger).unwrap();
         assert_eq!(bed.ledger("PRAGMA integrity_check").await, ["ok"]);
-        bed.run().await.exits(0).did("customers", "3 unchanged");
+        let pass = bed.run().await.exits(0).did("customers", "3 staged, 3 equal");
+        assert!(pass.message("customers").starts_with("the ledger was restored from a backup"), "{}", pass.details());
     })
     .await;
 }
@@ -79,7 +94,7 @@ async fn a_backup_beside_a_process_that_writes_is_of_one_moment() {
         crate::bed::pass_of(&ended).exits(0).did("customers", "60 staged, 60 created");
         bed.simulator.configure(|settings| settings.operation_ms = 0);
 
-        fs::rename(&path, bed.folder().join("ledger.db")).unwrap();
+        restore(bed, &path);
         assert_eq!(bed.ledger("PRAGMA integrity_check").await, ["ok"]);
         let (links, outbox) = (bed.ledger("SELECT key FROM link").await, bed.ledger("SELECT key FROM outbox").await);
         assert_eq!(links.len() + outbox.len(), 60, "each record is in one of the two");
@@ -105,19 +120,19 @@ async fn an_old_ledger_makes_nothing_a_second_time() {
         bed.run().await.exits(0);
         let (customers, orders) = (bed.rows("customers"), bed.rows("salesOrders"));
 
-        fs::rename(&old, bed.folder().join("ledger.db")).unwrap();
+        restore(bed, &old);
         // What was changed since is found to be as wanted; what was made since is adopted, or asked about.
         bed.crm("UPDATE account SET credit = '8' WHERE id = 4").await;
         bed.simulator.reset_stats();
         let pass = bed.run().await.exits(1);
-        assert_eq!(pass.count("customers", "adopted"), 2, "{}", pass.details());
+        assert_eq!(pass.counters("customers"), "4 staged, 3 adopted, 1 equal", "{}", pass.details());
         assert_eq!(
             (pass.count("orders", "quarantined"), pass.count("orders", "created")),
             (2, 0),
             "{}",
             pass.details()
         );
-        assert_eq!(bed.sent("customers"), (0, 1, 0, 1), "what was changed is refused for its etag, and looked at");
+        assert_eq!(bed.sent("customers"), (0, 1, 0, 0), "all are looked at first");
         assert_eq!(bed.customer("C4")["creditLimit"], 8);
         assert_eq!((bed.rows("customers").len(), bed.rows("salesOrders").len()), (customers.len(), orders.len()));
         assert_eq!(bed.told_lines(1), ["10000 9 Line 1", "20000 3 Line 2"]);
@@ -152,4 +167,133 @@ async fn a_lost_ledger_makes_nothing_a_second_time() {
         assert_eq!(after, before);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_line_that_an_old_ledger_does_not_know_is_not_added_again() {
+    bed(async |bed| {
+        bed.accounts([1, 2]).await;
+        bed.orders([1, 2], 2).await;
+        bed.run().await.exits(0);
+        // Not even the copy itself says that it is one.
+        let old = bed.folder().join("old.db");
+        fs::copy(bed.folder().join("ledger.db"), &old).unwrap();
+        bed.crm("INSERT INTO order_line VALUES (1, 3, 'ITEM-4', '5', '2.25', 'Line 3', 3)").await;
+        bed.run().await.exits(0).did("orders", "1 unchanged, 1 staged, 1 updated");
+
+        restore(bed, &old);
+        bed.simulator.reset_stats();
+        bed.run().await.exits(0).did("orders", "2 staged, 1 adopted, 1 equal");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 3 Line 2", "30000 5 Line 3"]);
+        // From here on it is known again.
+        bed.crm("UPDATE order_line SET qty = '6' WHERE order_id = 1 AND line_no = 3").await;
+        bed.run().await.exits(0).did("orders", "1 unchanged, 1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1)[2], "30000 6 Line 3");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_create_that_an_old_ledger_does_not_know_is_waited_for() {
+    bed(async |bed| {
+        bed.accounts([1, 2]).await;
+        bed.run().await.exits(0);
+        let old = backup(bed, "old.db").await;
+        bed.orders([1], 2).await;
+        let late = FaultKind::LateCommit { min_ms: 3_000, max_ms: 3_000, answer: None, silent: false };
+        bed.strike("POST", "salesOrders", late);
+        bed.run().await.exits(0).did("orders", "1 staged, 1 pending");
+
+        restore(bed, &old);
+        bed.orders([2], 1).await;
+        bed.accounts([3]).await;
+        let pass = bed.run().await.exits(0).did("orders", "2 staged, 2 pending");
+        assert_eq!(pass.count("customers", "created"), 1, "of these there is one at most: {}", pass.details());
+        let reason = bed.reason("orders", "1").await;
+        assert!(reason.contains("may still make this row until 20"), "{reason}");
+        in_time("waiting for the lost request", async {
+            while bed.rows("salesOrders").is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        bed.run().await.exits(1).did("orders", "2 queued, 1 pending, 1 quarantined");
+        let_the_window_pass(bed).await;
+        bed.run().await.exits(1).did("orders", "2 queued, 1 created");
+        link_orders(bed, &[1]).await;
+        bed.run().await.exits(0);
+        assert_eq!(bed.rows("salesOrders").len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_old_ledger_wanted_or_was_allowed_counts_no_more() {
+    bed(async |bed| {
+        let brake = "[jobs.customers.brake]\ncreates = { max = 1 }\n\n[jobs.customers.fields]";
+        bed.configure("[jobs.customers.fields]", brake);
+        bed.configure("rename = false", "rename = false\non_delete = \"delete\"");
+        bed.accounts(1..=3).await;
+        bed.run().await.exits(4);
+        bed.output(&["approve", "customers"]).await;
+        // Both are in the copy: the approval, and what is to be made.
+        let old = backup(bed, "old.db").await;
+        bed.run().await.exits(0).did("customers", "3 queued, 3 created");
+        bed.crm("DELETE FROM account WHERE id = 3").await;
+        bed.run().await.exits(0).did("customers", "2 unchanged, 1 deleted");
+
+        restore(bed, &old);
+        // Nothing is concluded, and nothing done, before everything was read.
+        bed.simulator.reset_stats();
+        bed.crm("ALTER TABLE account RENAME TO elsewhere").await;
+        bed.run().await.exits(78);
+        bed.crm("ALTER TABLE elsewhere RENAME TO account").await;
+        assert_eq!(bed.ledger_value("SELECT restored_at > '' FROM job_status WHERE job = 'customers'").await, "1");
+        bed.run().await.exits(0).did("customers", "2 queued, 2 adopted");
+        assert_eq!(bed.ledger_value("SELECT restored_at FROM job_status WHERE job = 'customers'").await, "");
+        assert_eq!((bed.sent("customers"), bed.rows("customers").len()), ((0, 0, 0, 0), 2));
+        bed.accounts([4, 5]).await;
+        bed.run().await.exits(4);
+        bed.crm("DELETE FROM account WHERE id = 5").await;
+        bed.run().await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn values_that_an_old_ledger_does_not_know_are_nobodys_until_a_person_says_whose() {
+    for policy in ["bc_wins", "hold"] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"source_wins\"", &format!("on_conflict = \"{policy}\""));
+            bed.accounts(1..=3).await;
+            bed.run().await.exits(0);
+            let old = backup(bed, "old.db").await;
+            bed.crm("UPDATE account SET credit = '7' WHERE id < 3").await;
+            bed.run().await.exits(0).did("customers", "1 unchanged, 2 staged, 2 updated");
+            bed.edit("customers", &bed.customer("C3"), &json!({ "city": "Bergen" }));
+
+            restore(bed, &old);
+            bed.crm("UPDATE account SET credit = '8' WHERE id = 1").await;
+            bed.simulator.reset_stats();
+            // The second is as wanted. Of the others nobody can tell who has changed them.
+            bed.run().await.exits(1).did("customers", "3 staged, 1 adopted, 2 conflict");
+            assert_eq!(bed.simulator.stats().writes(), 0);
+            bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+            bed.output(&["resolve", "customers", "3", "--take", "bc"]).await;
+            bed.run().await.exits(0);
+            assert_eq!(
+                (bed.customer("C1")["creditLimit"].clone(), bed.customer("C3")["city"].clone()),
+                (json!(8), json!("Bergen"))
+            );
+            // Decided is decided.
+            bed.crm("UPDATE account SET credit = '9' WHERE id = 3").await;
+            bed.run().await.exits(0).did("customers", "2 unchanged, 1 staged, 1 updated");
+            assert_eq!(
+                (bed.customer("C3")["creditLimit"].clone(), bed.customer("C3")["city"].clone()),
+                (json!(9), json!("Bergen"))
+            );
+        })
+        .await;
+    }
 }

@@ -47,7 +47,7 @@ async fn a_company_that_was_restored_is_not_written_until_a_person_says_so() {
         bed.simulator.reset_stats();
         let pass = bed.run_with(&["--full"]).await.exits(78);
         let said = pass.message("customers");
-        assert!(said.contains("no longer has the 4 rows of customers that were linked last"), "{said}");
+        assert!(said.contains("no longer has 4 rows of customers that were made one after another"), "{said}");
         let told = bed.ledger("SELECT max(linked_at) FROM links WHERE job = 'customers' AND key < 6").await;
         assert!(said.contains(&format!("was restored to a moment between {} and ", told[0])), "{said}");
         assert!(said.contains("`bcsync rebind main --restored`"), "{said}");
@@ -112,6 +112,67 @@ async fn an_order_that_was_restored_gets_its_lines_back_and_none_twice() {
             bed.ledger("SELECT old, new FROM field_changes WHERE property = 'lines[1].quantity' ORDER BY run_id").await,
             ["2|9", "2|9"]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_company_that_was_restored_is_noticed_before_anything_is_sent() {
+    bed(async |bed| {
+        bed.accounts(1..=9).await;
+        bed.run().await.exits(0);
+        // As many as somebody may have deleted: the next one is made.
+        delete_customers(bed, [8, 9]);
+        bed.accounts([10]).await;
+        bed.run().await.exits(0).did("customers", "9 unchanged, 1 staged, 1 created");
+        delete_customers(bed, [6, 7]);
+        bed.crm("UPDATE account SET credit = '7' WHERE id = 1").await;
+        bed.simulator.reset_stats();
+        let pass = bed.run().await.exits(78);
+        let said = pass.message("customers");
+        assert!(said.contains("no longer has 4 rows of customers that were made one after another"), "{said}");
+        assert_eq!(bed.simulator.stats().writes(), 0);
+        rebind(bed, &["--restored", "--yes"], 0).await;
+        let pass = bed.run().await.exits(0);
+        assert_eq!(pass.count("customers", "created"), 4, "{}", pass.details());
+        assert_eq!(bed.customer("C1")["creditLimit"], 7);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_company_that_was_restored_to_its_beginning_is_noticed() {
+    bed(async |bed| {
+        bed.accounts(1..=3).await;
+        bed.run().await.exits(0);
+        delete_customers(bed, 1..=3);
+        bed.accounts([4]).await;
+        let pass = bed.run().await.exits(78);
+        let made = bed.ledger_value("SELECT min(made_at) FROM link_detail").await;
+        let said = pass.message("customers");
+        assert!(said.contains(&format!("was restored to a moment before {made}")), "{said}");
+        rebind(bed, &["--restored", "--yes"], 0).await;
+        bed.run().await.exits(0).did("customers", "1 queued, 3 staged, 4 created");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_were_only_linked_tell_nothing_of_a_restore() {
+    bed(async |bed| {
+        bed.accounts(1..=3).await;
+        bed.run().await.exits(0);
+        bed.accounts(4..=6).await;
+        let row = |id: i64| json!({ "number": format!("C{id}"), "displayName": format!("Customer {id}") });
+        bed.load("customers", &(4..=6).map(row).collect());
+        bed.run().await.exits(0).did("customers", "3 unchanged, 3 staged, 3 adopted");
+        // Those that were made are older than what was adopted since.
+        delete_customers(bed, 1..=3);
+        bed.crm("UPDATE account SET credit = '7' WHERE id = 4").await;
+        bed.run().await.exits(78);
+        rebind(bed, &["--restored", "--yes"], 0).await;
+        let pass = bed.run().await.exits(0);
+        assert_eq!(pass.count("customers", "created"), 3, "{}", pass.details());
     })
     .await;
 }
