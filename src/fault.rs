@@ -82,7 +82,9 @@ mod armed {
         "K14: inside the pruning of history",
         "K14: before the log is folded in",
         "K14: log folded in",
+        "K14: copy written, not named",
         "K16: asked to stop",
+        "K17: half of another configuration in force",
     ];
 
     /// All mutants: each takes back one rule of the protocol.

@@ -286,6 +286,7 @@ impl Service {
             Ok(work) => {
                 self.keep_history = work.keep_history;
                 self.carry_out = work.carry_out;
+                crate::fault!("K17: half of another configuration in force");
                 self.alerts.configure(work.alerts);
                 let configured = self.configure(work.jobs).await;
                 info!("the configuration was reloaded");

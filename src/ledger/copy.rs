@@ -19,6 +19,7 @@ pub(super) async fn copy(pool: &SqlitePool, to: &Path) -> Result<(), LedgerError
     }
     let unfinished = beside(to, ".unfinished");
     let made = write(pool, &unfinished, &failed).await.and_then(|()| {
+        crate::fault!("K14: copy written, not named");
         let renamed = std::fs::rename(&unfinished, to).and_then(|()| sync_folder(to));
         renamed.map_err(|error| failed(error.to_string()))
     });

@@ -81,17 +81,27 @@ impl Wire {
 
     /// Sends a signal to the process when the `nth` write comes to this moment. With `SIGKILL` the wire is cut too.
     pub(crate) fn signal_at(&self, signal: Signal, at: Moment, nth: usize) {
+        self.signals_at([(signal, at)], nth);
+    }
+
+    /// The same with a signal for each of several moments.
+    pub(crate) fn signals_at<const N: usize>(&self, signals: [(Signal, Moment); N], nth: usize) {
         let process = Arc::clone(&self.process);
-        let mut writes = 0;
+        let mut writes = [0; N];
         self.arm(move |request, moment| {
-            writes += usize::from(moment == at && is_write(request));
-            if moment != at || !is_write(request) || writes != nth {
-                return Go::On;
+            let mut go = Go::On;
+            for ((signal, at), writes) in signals.iter().zip(&mut writes) {
+                *writes += usize::from(moment == *at && is_write(request));
+                if moment == *at && is_write(request) && *writes == nth {
+                    // Its number is stored right after its start, long before it has a token.
+                    let process = process.lock().unwrap().expect("a process that sends has been started");
+                    let _ = kill_process(process, *signal);
+                    if *signal == Signal::KILL {
+                        go = Go::Off;
+                    }
+                }
             }
-            // Its number is stored right after its start, long before it has a token.
-            let process = process.lock().unwrap().expect("a process that sends has been started");
-            let _ = kill_process(process, signal);
-            if signal == Signal::KILL { Go::Off } else { Go::On }
+            go
         });
     }
 }

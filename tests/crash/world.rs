@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bcsync::simulator::{FaultMatch, Options, Simulator};
 use serde_json::{Value, json};
@@ -316,11 +317,16 @@ impl World {
 
     /// Starts a pass, with further arguments and variables.
     pub(crate) fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+        self.start_command("run", arguments, variables)
+    }
+
+    /// Starts any command.
+    pub(crate) fn start_command(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
         let said = File::options().create(true).append(true).open(self.folder.path().join("said.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bcsync"));
         command.env_clear().env("BCSYNC_TEST_SECRET", Options::default().client_secret);
         command.envs(variables.iter().copied()).envs(self.mutant.map(|name| ("BCSYNC_MUTANT", name)));
-        command.arg("--config").arg(self.folder.path().join("config.toml")).arg("run").args(arguments);
+        command.arg("--config").arg(self.folder.path().join("config.toml")).arg(name).args(arguments);
         command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
         let child = command.spawn().unwrap();
         if let Some(wire) = &self.wire {
@@ -344,6 +350,21 @@ impl World {
     /// Makes a pass and waits for its end.
     pub(crate) async fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> ExitStatus {
         ended(self.start(arguments, variables)).await
+    }
+
+    /// Waits until a process has said `text`.
+    pub(crate) async fn hears(&self, text: &str) {
+        let heard = async {
+            while !self.said().contains(text) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        process::in_time(text, heard).await;
+    }
+
+    /// The folder that everything but the ledger is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The end of what the processes said, for a failing test.

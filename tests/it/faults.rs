@@ -57,14 +57,14 @@ async fn an_envelope_that_is_too_big_is_halved() {
 
 #[tokio::test]
 async fn throttling_is_waited_out() {
-    for kind in [
-        FaultKind::Status { status: 429, retry_after: Some(1), committed: false },
-        status(429),
-        FaultKind::Status { status: 503, retry_after: Some(1), committed: false },
+    for (kind, least) in [
+        (FaultKind::Status { status: 429, retry_after: Some(1), committed: false }, 1_000),
+        (status(429), 400),
+        (FaultKind::Status { status: 503, retry_after: Some(1), committed: false }, 1_000),
     ] {
         let begun = tokio::time::Instant::now();
         ten_customers_in_spite_of(kind).await;
-        assert!(begun.elapsed().as_millis() > 400, "the pause was not kept");
+        assert!(begun.elapsed().as_millis() >= least, "the pause was not kept");
     }
 }
 

@@ -148,6 +148,30 @@ async fn a_ledger_of_a_newer_version_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_file_of_another_program_is_left_as_it_is() {
+    bed(async |bed| {
+        something_to_send(bed).await;
+        let path = bed.folder().join("ledger.db");
+        let whole = fs::read(&path).unwrap();
+        replace(&path, &b"key;value\n".repeat(1_000));
+        refused(bed, "is not a bcsync ledger (no SQLite file)").await;
+        for application in [0, 7] {
+            let other = bed.folder().join(format!("other-{application}.db"));
+            drop(fs::File::create(&other).unwrap());
+            change(&other, &format!("PRAGMA application_id = {application}; CREATE TABLE customer (no TEXT)")).await;
+            let others = fs::read(&other).unwrap();
+            replace(&path, &others);
+            let said = format!("is not a bcsync ledger (a SQLite file with application id {application})");
+            refused(bed, &said).await;
+            assert_eq!(fs::read(&path).unwrap(), others);
+        }
+        replace(&path, &whole);
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 staged, 1 updated");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_part_of_a_ledger_is_refused_wherever_it_was_cut() {
     bed(async |bed| {
         something_to_send(bed).await;
