@@ -16,14 +16,7 @@ pub(super) async fn approve(global: &Global, command: &Approve) -> Result<Exit, 
     let job = &command.job;
     let plan = match &command.plan {
         Some(plan) => plan.clone(),
-        None => {
-            let held = app.held_plan(job).await?;
-            writeln!(anstream::stderr(), "{job}: the brake holds plan {}: {}", held.name(), held.counts)?;
-            if consent::ask() == Some(false) {
-                return Err(Failed::new(Exit::Usage, "nothing was approved"));
-            }
-            held.fingerprint.to_string()
-        }
+        None => shown(&app, job).await?,
     };
     let operated = app.operate(job, &Operation::Approve { plan }).await?;
     let Operated::Approved { plan, counts } = operated else { return Ok(Exit::Done) };
@@ -42,4 +35,14 @@ pub(super) async fn approve(global: &Global, command: &Approve) -> Result<Exit, 
         writeln!(out, "{job}: approved are {counts}; `bcsync run {job}` goes ahead within that")?;
     }
     Ok(Exit::Done)
+}
+
+/// The hash of the plan that is held, once a person has seen it and agreed, where one can be asked.
+async fn shown(app: &App<'_>, job: &str) -> Result<String, Failed> {
+    let held = app.held_plan(job).await?;
+    writeln!(anstream::stderr(), "{job}: the brake holds plan {}: {}", held.name(), held.counts)?;
+    if consent::ask() == Some(false) {
+        return Err(Failed::new(Exit::Usage, "nothing was approved"));
+    }
+    Ok(held.fingerprint.to_string())
 }

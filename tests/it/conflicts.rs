@@ -393,7 +393,7 @@ async fn a_conflict_in_a_later_step_of_a_change_is_found_before_the_first_one() 
         bed.accounts(1..=2).await;
         bed.orders([1], 2).await;
         bed.run().await.exits(0);
-        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 30 }));
+        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 30, "unitPrice": 2.25 }));
         // The customer comes first, and Business Central makes the lines anew with it.
         bed.crm("UPDATE sales_order SET account_id = 2; UPDATE order_line SET qty = '7'").await;
         bed.simulator.reset_stats();

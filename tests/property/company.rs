@@ -98,6 +98,8 @@ impl World {
                 }
             }
             Person::DeletesCustomer(no) => {
+                // A lost create that is still on its way would make the row anew: nothing could keep it from that.
+                self.let_everything_arrive();
                 let Some(row) = self.customer(no) else { return };
                 let known = self.is_known("customers", &format!("C{no}"));
                 if self.deed("customers", &row, Deed::Delete, &json!({})) {
