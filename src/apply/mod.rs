@@ -38,6 +38,7 @@ mod same_error;
 mod send;
 mod settle;
 mod stamp;
+mod untold;
 mod waiting;
 
 pub use error::{ApplyError, Held};

@@ -20,8 +20,10 @@ use super::matching::Found;
 use super::reasons::FOUND;
 use super::round::{Note, Released, Round, RowIs, lock};
 use crate::bc::Row;
-use crate::ledger::{Intent, IntentKind, LinkUpdate, NewIntent, Next, Reason, RunId, SettledLink, Settlement};
-use crate::model::{LinkedLine, Outcome, RecordState, Snapshot, Value};
+use crate::ledger::{
+    History, Intent, IntentKind, Link, LinkUpdate, NewIntent, Next, Reason, RunId, SettledLink, Settlement,
+};
+use crate::model::{Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -34,6 +36,8 @@ pub(super) enum Resolved {
     Step(Box<Settlement>),
     /// BC did not, and cannot any more; what is known is noted.
     Undone(Note),
+    /// A person may have changed what BC did, or what was there before: the link says what is not known any more.
+    Untold(Box<Settlement>),
     /// BC did not so far; the next write under the same etag decides.
     Released {
         /// That etag.
@@ -89,6 +93,14 @@ fn deleted(intent: &Intent) -> Settlement {
     Settlement { reason: Some(Reason::new(FOUND)), ..settlement }
 }
 
+/// The settlement of lost changes of which nobody can tell whether they were done. It is about no version of the record,
+/// so that the one in the outbox stays there.
+fn untold(key: &str, update: LinkUpdate) -> Settlement {
+    let no_version = Fingerprint::of(["untold"]);
+    let settlement = Settlement::done(key, no_version, Outcome::Equal, SettledLink::Current(update));
+    Settlement { history: History::Never, ..settlement }
+}
+
 impl Applier<'_> {
     /// Resolves what can be resolved of the job's open intents. Safe to be interrupted anywhere.
     pub(super) async fn recover(&self, run: RunId, round: &Mutex<Round>) -> Result<(), ApplyError> {
@@ -127,8 +139,7 @@ impl Applier<'_> {
                 self.ledger.drop_refused(self.job.id, &[&last.noted.key]).await?;
             }
             let open = if answered { &intents[..intents.len() - 1] } else { intents };
-            let known = links.get(&last.noted.key).map_or(&[][..], |link| &link.snapshot.lines);
-            let resolved = self.resolve_changes(open, row, known, as_of);
+            let resolved = self.resolve_changes(open, row, links.get(&last.noted.key), as_of);
             if !matches!(resolved, Resolved::Undone(_)) {
                 has_row.insert(last.noted.key.as_str());
             }
@@ -152,13 +163,12 @@ impl Applier<'_> {
     }
 
     /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
-    /// the row has another one by now, at most one of them was done, and none can be any more. `known` are the lines that
-    /// the document had of ours before.
+    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them.
     fn resolve_changes(
         &self,
         intents: &[Intent],
         row: Option<&Row>,
-        known: &[LinkedLine],
+        link: Option<&Link>,
         as_of: Option<DateTime<Utc>>,
     ) -> Resolved {
         let is_delete = |intent: &&Intent| intent.noted.kind == IntentKind::Delete;
@@ -181,13 +191,17 @@ impl Applier<'_> {
         if intents.iter().any(stands) || intents.is_empty() {
             return Resolved::Undone(Note::default());
         }
+        let known = link.map_or(&[][..], |link| &link.snapshot.lines);
         // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
         let done = intents
             .iter()
             .filter(|intent| !is_delete(intent) && self.left_a_trace(&intent.noted.snapshot, known, row))
             .max_by_key(|intent| self.agreement(&intent.noted.snapshot, row));
         let Some(intent) = done else {
-            return Resolved::Undone(Note { refresh: true, ..Note::default() });
+            return match link.and_then(|link| self.untold(intents, link, row)) {
+                Some(update) => Resolved::Untold(Box::new(untold(&intents[0].noted.key, update))),
+                None => Resolved::Undone(Note { refresh: true, ..Note::default() }),
+            };
         };
         let outcome = if intent.noted.snapshot.is_blocked() { Outcome::Blocked } else { Outcome::Updated };
         let settlement = Box::new(self.done(intent, row, outcome));
@@ -273,6 +287,12 @@ impl Applier<'_> {
                 let refusal = round.note(key).refusal;
                 *round.note_mut(key) =
                     Note { refusal: refusal.filter(|_| !note.refresh && note.row == RowIs::There), ..note };
+                round.take_up(key);
+            }
+            Resolved::Untold(settlement) => {
+                self.ledger.settle(self.job.target, &self.job.entity.to_string(), job, run, &[*settlement]).await?;
+                let mut round = lock(round);
+                *round.note_mut(key) = Note { refresh: true, ..Note::default() };
                 round.take_up(key);
             }
             Resolved::Released { etag, until } => {

@@ -148,6 +148,28 @@ async fn a_then_b_then_a_ends_as_a_when_b_comes_late() {
 }
 
 #[tokio::test]
+async fn a_person_is_asked_when_b_may_lie_under_what_they_entered() {
+    for (b_is, take, email) in [
+        (DONE_AND_DROPPED, "source", "office@c1.example"),
+        (DROPPED, "source", "office@c1.example"),
+        (DONE_AND_DROPPED, "bc", "by.a@person.example"),
+    ] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
+            a_b_a(bed, b_is).await;
+            bed.edit("customers", &bed.customer("C1"), &json!({ "email": "by.a@person.example" }));
+            bed.run().await.exits(1).did("customers", "1 staged, 1 conflict");
+            bed.run().await.exits(1).did("customers", "1 queued");
+            assert_eq!(bed.customer("C1")["email"], "by.a@person.example");
+            bed.output(&["resolve", "customers", "1", "--take", take]).await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.customer("C1")["email"], email);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_then_b_then_a_is_settled_when_b_can_no_longer_come() {
     bed(async |bed| {
         a_b_a(bed, DROPPED).await;

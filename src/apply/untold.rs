@@ -1,0 +1,74 @@
+//! What nobody can tell: a lost change of ours may lie under what a person entered since.
+//!
+//! The row has moved on, and a property holds neither what it held before that change nor what the change was to make of
+//! it. Had it been done, what the source says now would have to be compared with it; had it not, with what was there
+//! before. Where `on_conflict` asks people they are asked, even if the source says the same again as before the change.
+
+use super::Applier;
+use super::adopt::no_draft;
+use super::compare;
+use crate::bc::Row;
+use crate::ledger::{Intent, Link, LinkUpdate};
+use crate::model::{OnConflict, Snapshot, Value, Values};
+
+/// Instead of what was sent last, where nobody can tell: nothing that BC holds or the source wants is equal to it.
+fn nothing_known() -> Value {
+    Value::List(Vec::new())
+}
+
+impl Applier<'_> {
+    /// The link to `row` with what nobody can tell any more, after `lost` changes that left no trace; `None` when all is
+    /// known, or nobody is to be asked.
+    pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row) -> Option<LinkUpdate> {
+        if self.job.on_conflict != OnConflict::Hold {
+            return None;
+        }
+        let mut snapshot = link.snapshot.clone();
+        let lost: Vec<_> = lost.iter().map(|intent| &intent.noted.snapshot).collect();
+        let of_header: Vec<_> = lost.iter().map(|lost| &lost.sent).collect();
+        let Snapshot { sent, answered, lines, .. } = &mut snapshot;
+        let same = |name: &str, value: &Value, held: Option<&Value>| self.job.same(name, value, held);
+        let mut any = forget(sent, answered, &of_header, row, same);
+        let rows = compare::document_lines(&self.job, row);
+        for line in lines {
+            let Some(row) = compare::find_line(&self.job, line, &rows) else { continue };
+            let of_line = lost.iter().flat_map(|lost| &lost.lines).filter(|lost| lost.key == line.key);
+            let of_line: Vec<_> = of_line.map(|lost| &lost.sent).collect();
+            let same = |name: &str, value: &Value, held: Option<&Value>| self.job.same_in_line(name, value, held);
+            any |= forget(&mut line.sent, &mut line.answered, &of_line, row, same);
+        }
+        any.then(|| LinkUpdate {
+            bc_id: link.bc_id.clone(),
+            number: link.number.clone(),
+            etag: row.etag.clone(),
+            draft: no_draft(),
+            match_value: link.match_value.clone(),
+            snapshot,
+        })
+    }
+}
+
+/// Forgets what was `sent` and `answered` where one of the `lost` would have made something else of it and `row` holds
+/// neither; whether there is such a property.
+fn forget(
+    sent: &mut Values,
+    answered: &mut Values,
+    lost: &[&Values],
+    row: &Row,
+    same: impl Fn(&str, &Value, Option<&Value>) -> bool,
+) -> bool {
+    let mut any = false;
+    for (name, sent) in sent {
+        let held = row.get(name);
+        let is = |value: &Value| same(name, value, held);
+        let made = lost.iter().flat_map(|lost| lost.iter()).filter(|(made, value)| made == name && value != sent);
+        let (was_changed, is_made) = made.fold((false, false), |(_, is_made), (_, made)| (true, is_made || is(made)));
+        let known = answered.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        if was_changed && !is_made && compare::is_theirs(held, [Some(&*sent), known], |value, _| is(value)) {
+            *sent = nothing_known();
+            answered.retain(|(known, _)| known != name);
+            any = true;
+        }
+    }
+    any
+}
