@@ -151,7 +151,7 @@ impl Applier<'_> {
     }
 
     /// Whether `row` is rather the one that was made as `create` says than somebody else's: most of what tells still holds,
-    /// and of a document one of the lines that came with it is there. The rest a person can have changed since.
+    /// and if a document has lines, one that came with it is among them. The rest a person can have changed since.
     fn descends_from(&self, create: &Snapshot, row: &Row) -> bool {
         let Snapshot { sent, lines, .. } = create;
         let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
@@ -162,8 +162,8 @@ impl Applier<'_> {
         let (holds, differs): (Vec<_>, Vec<_>) =
             telling.partition(|(name, value)| self.job.same(name, value, row.get(name)));
         let rows = compare::document_lines(&self.job, row);
-        let has_line =
-            lines.is_empty() || lines.iter().any(|line| compare::find_line(&self.job, line, &rows).is_some());
+        let is_there = |line: &LinkedLine| compare::find_line(&self.job, line, &rows).is_some();
+        let has_line = lines.is_empty() || rows.is_empty() || lines.iter().any(is_there);
         has_line && holds.len() >= differs.len()
     }
 

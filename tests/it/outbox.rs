@@ -572,7 +572,7 @@ async fn an_order_that_a_person_entered_while_ours_was_open_is_not_taken_for_it(
         bed.run().await.exits(0).did("orders", "1 staged, 1 pending");
         let by_a_person = json!([{
             "externalDocumentNumber": "WEB-1", "customerNumber": "C1", "orderDate": "2001-01-01",
-            "requestedDeliveryDate": "2001-02-01", "email": "person@c1.example"
+            "salesOrderLines": [{ "lineType": "Item", "lineObjectNumber": "ITEM-7", "quantity": 5 }]
         }]);
         bed.load("salesOrders", &by_a_person);
         bed.run().await.exits(0).did("orders", "1 queued, 1 pending");
