@@ -116,10 +116,10 @@ impl People {
         };
     }
 
-    /// Nothing is on its way any more: what differs from the source by now stays.
-    pub(crate) fn all_is_settled(&mut self, agrees: impl Fn(Property) -> bool) {
+    /// Nothing is on its way any more: what differs from the source by now stays, unless it `is_over`.
+    pub(crate) fn all_is_settled(&mut self, is_over: impl Fn(Property, &Claim) -> bool) {
         self.pending.clear();
-        self.claims.retain(|property, _| !agrees(*property));
+        self.claims.retain(|property, claim| !is_over(*property, claim));
         for claim in self.claims.values_mut() {
             claim.edits = 0;
             claim.pending = false;

@@ -227,7 +227,13 @@ impl World {
         let all_done = self.reports.len() == 2 && self.reports.iter().all(|job| verdict::is_done(job, source));
         if all_done && self.ledger("SELECT key FROM outbox UNION ALL SELECT key FROM intent").is_empty() {
             let mut people = std::mem::take(&mut self.people);
-            people.all_is_settled(|property| self.held(property) == verdict::wanted(source, property));
+            people.all_is_settled(|property, claim| {
+                let held = self.held(property);
+                // Overwritten as it may be, whatever the source says later.
+                let is_lost =
+                    held.as_ref() != Some(&claim.value) && !claim.is_protected(verdict::policy(source, property));
+                is_lost || held == verdict::wanted(source, property)
+            });
             self.people = people;
         }
     }
