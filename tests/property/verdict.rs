@@ -203,7 +203,9 @@ fn compare(world: &World, source: &Source) {
             // A record that the source dropped stays as it was until a full read misses it.
             ("customers", _) if !source.accounts.contains_key(key) => true,
             ("orders", _) if !source.orders.contains_key(key) => true,
-            ("customers", "conflict") => touched(&of_customer) || source.disputed.contains(key),
+            ("customers", "conflict") => {
+                touched(&of_customer) || removed("customers", source.accounts[key].no) || source.disputed.contains(key)
+            }
             ("customers", "quarantined") => source.disputed.contains(key),
             ("orders", "conflict") => {
                 let adds_up = !source.check_total || !world.people.own_lines.contains_key(key);
