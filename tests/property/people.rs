@@ -130,7 +130,10 @@ impl People {
 impl Claim {
     /// Whether the policy lets nobody overwrite the value.
     pub(crate) fn is_protected(&self, policy: Policy) -> bool {
+        // A line that a lost request has added, and that is gone again, was never there as far as the program can tell.
+        let never_seen = self.pending && self.value == GONE;
         !self.weak
+            && !never_seen
             && match policy {
                 Policy::SourceWins => self.edits == 0 && !self.pending,
                 Policy::BcWins | Policy::Hold => true,
