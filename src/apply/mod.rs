@@ -110,12 +110,13 @@ impl Applier<'_> {
     async fn rounds(&self, run: RunId, round: &Mutex<Round>, lookups: &mut Lookups) -> Result<(), ApplyError> {
         let mut delays = self.outlet.writer.delays(&self.retry);
         let next = || round::lock(round).next();
+        self.recover(run, round).await?;
+        // After that: a create that was given up has freed its value.
         let entity = self.job.entity.to_string();
         let freed = self.ledger.take_free_claims(self.job.target, &entity, self.job.id).await?;
         if freed > 0 {
             info!(job = %self.job.name, records = freed, "values of `match_on` are free by now");
         }
-        self.recover(run, round).await?;
         self.brake(run, round, lookups).await?;
         self.drain(run, round, lookups).await?;
         while let Some(again) = next() {
