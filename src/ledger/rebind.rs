@@ -2,6 +2,9 @@
 //!
 //! Each is one transaction. What is given up here is in the copy of the ledger that is kept before.
 
+use futures_util::TryStreamExt as _;
+use sqlx::Row as _;
+
 use super::link_write::{self, LinkWrite};
 use super::links::read;
 use super::target::put;
@@ -55,8 +58,8 @@ impl Ledger {
         job: JobId,
         limit: u32,
     ) -> Result<Vec<MadeRow>, LedgerError> {
-        let rows: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT link.key, bc_id, made_at FROM link_detail \
+        let mut rows = sqlx::query(
+            "SELECT link.key, link.fingerprint, link_detail.* FROM link_detail \
              CROSS JOIN link ON link.link_id = link_detail.link_id AND link.job_id = ?3 \
              WHERE target_id = ?1 AND entity = ?2 AND made_at IS NOT NULL AND link_detail.state = 'linked' \
              ORDER BY made_at DESC, link_detail.link_id DESC LIMIT ?4",
@@ -65,9 +68,14 @@ impl Ledger {
         .bind(entity)
         .bind(job.0)
         .bind(limit)
-        .fetch_all(&self.readers)
-        .await?;
-        Ok(rows.into_iter().map(|(key, bc_id, made_at)| MadeRow { key, bc_id, made_at }).collect())
+        .fetch(&self.readers);
+        let mut made = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            // A damaged id would look like a row that is missing.
+            let (key, link) = read(job, &row)?;
+            made.push(MadeRow { key, bc_id: link.bc_id, made_at: row.try_get("made_at")? });
+        }
+        Ok(made)
     }
 
     /// Notes that nothing is to be written to the target any more, and why.
