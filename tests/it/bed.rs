@@ -6,6 +6,7 @@
 //! before, none of them twice, and no secret may have come out anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bcsync::config::Environment;
 use bcsync::simulator::{Deed, Fault, FaultKind, FaultMatch, Options, Person, Simulator};
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
@@ -23,6 +25,19 @@ use crate::process::{in_time, output_of};
 
 /// The client secret of the beds; it must come out nowhere.
 pub(crate) const SECRET: &str = "canary-0f6c1b7e-client-secret";
+
+/// The surroundings of a pass that runs in this process.
+pub(crate) struct Secrets;
+
+impl Environment for Secrets {
+    fn variable(&self, name: &str) -> Option<OsString> {
+        (name == "BCSYNC_TEST_SECRET").then(|| SECRET.into())
+    }
+
+    fn groups(&self) -> Vec<u32> {
+        Vec::new()
+    }
+}
 
 const CONFIG: &str = r#"
 [ledger]
@@ -307,7 +322,8 @@ impl TestBed {
         fs::write(self.config_path(), &self.config).unwrap();
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// Where the configuration is.
+    pub(crate) fn config_path(&self) -> PathBuf {
         self.folder.path().join("config.toml")
     }
 

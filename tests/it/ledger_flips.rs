@@ -4,12 +4,11 @@
 //! `BCSYNC_FLIPS=2000 cargo test ledger_flips` tries more of them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bcsync::app::{self, App, RunOptions};
-use bcsync::config::{self, Environment};
+use bcsync::config;
 use bcsync::model::RunResult;
 use bcsync::simulator::{Fault, FaultKind, Operations, Options, Settings, Simulator};
 use serde_json::Value;
@@ -17,7 +16,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{SECRET, TestBed, bed_with, writes};
+use crate::bed::{SECRET, Secrets, TestBed, bed_with, writes};
 
 /// How many flips are tried when nobody asks for more.
 const FLIPS: u64 = 300;
@@ -31,7 +30,8 @@ const PAGE: usize = 4096;
 
 /// Values of columns as a flip may leave them, and that a checksum is over. None of these may go unnoticed, although
 /// SQLite finds nothing wrong with them.
-const VALUES: [(&str, &str, &str); 7] = [
+const VALUES: [(&str, &str, &str); 8] = [
+    ("link_detail", "bc_id", "'x' || substr(bc_id, 2)"),
     ("link_detail", "etag", "replace(etag, 'J', 'K')"),
     ("link_detail", "snapshot", "replace(snapshot, '0150', '0151')"),
     ("outbox", "draft", "replace(draft, 'c1.example', 'c1.axample')"),
@@ -43,18 +43,6 @@ const VALUES: [(&str, &str, &str); 7] = [
 
 /// The windows of lost creates have passed on Business Central's clock by then, in seconds.
 const LATER: i64 = 21 * 60;
-
-struct Secrets;
-
-impl Environment for Secrets {
-    fn variable(&self, name: &str) -> Option<OsString> {
-        (name == "BCSYNC_TEST_SECRET").then(|| SECRET.into())
-    }
-
-    fn groups(&self) -> Vec<u32> {
-        Vec::new()
-    }
-}
 
 /// What a pass came to for those who called it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,7 @@ mod bed;
 mod brake;
 mod chaos;
 mod cli;
+mod clock_jumps;
 mod conflicts;
 mod create_only;
 mod cursors;

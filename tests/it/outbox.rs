@@ -799,6 +799,28 @@ async fn a_lost_change_of_lines_that_is_taken_back_is_undone() {
 }
 
 #[tokio::test]
+async fn a_person_is_asked_when_a_lost_quantity_may_lie_under_theirs() {
+    for (b_is, take, quantity) in [(DONE_AND_DROPPED, "source", 2), (DROPPED, "source", 2), (DROPPED, "bc", 30)] {
+        bed(async |bed| {
+            bed.configure("check_total", "# check_total");
+            bed.accounts([1]).await;
+            bed.orders([1], 2).await;
+            bed.run().await.exits(0);
+            bed.crm("UPDATE order_line SET qty = '7' WHERE line_no = 1").await;
+            cut_off(bed, b_is).await;
+            bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 30, "unitPrice": 2.25 }));
+            bed.crm("UPDATE order_line SET qty = '2' WHERE line_no = 1").await;
+            bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+            assert_eq!(bed.lines(1)[0]["quantity"], 30);
+            bed.output(&["resolve", "orders", "1", "--take", take]).await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.lines(1)[0]["quantity"], quantity);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_step_of_a_large_change_is_lost_and_the_others_follow() {
     bed(async |bed| {
         bed.accounts([1]).await;
