@@ -92,9 +92,9 @@ impl World {
                 let Some(order) = self.order(id) else { return };
                 let description = format!("Line {number}");
                 let line = self.lines(&order).into_iter().find(|line| line["description"] == *description);
-                let known = self.is_known("orders", &format!("WEB-{id}"));
+                let (known, seen) = (self.is_known("orders", &format!("WEB-{id}")), self.is_line_known(id, number));
                 if line.is_some_and(|line| self.deed("salesOrderLines", &line, Deed::Delete, &json!({}))) {
-                    self.people.claim(Property::Line(id, number), GONE.to_owned(), known);
+                    self.people.line_is_gone(Property::Line(id, number), known, seen);
                 }
             }
             Person::DeletesCustomer(no) => {

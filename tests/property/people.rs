@@ -17,6 +17,8 @@ pub(crate) struct Claim {
     pub(crate) pending: bool,
     /// Whether nobody can say whose the value is: the row was not linked yet, or two records want it.
     pub(crate) weak: bool,
+    /// Whether a line is gone that the program cannot have seen: only a request whose answer was lost had added it.
+    unseen: bool,
 }
 
 /// What people did, and what the source did to the same properties.
@@ -52,12 +54,20 @@ impl People {
         }
     }
 
+    /// A person deleted a line. `linked`: whether the program knows its order by now; `seen`: whether it knows the line.
+    pub(crate) fn line_is_gone(&mut self, line: Property, linked: bool, seen: bool) {
+        self.claim(line, GONE.to_owned(), linked);
+        if let Some(claim) = self.claims.get_mut(&line) {
+            claim.unseen = !seen;
+        }
+    }
+
     /// A person put `value` there. `linked`: whether the program knows the row by now.
     pub(crate) fn claim(&mut self, property: Property, value: String, linked: bool) {
         let before = self.claims.get(&property);
         let pending = self.pending.contains(&property) || before.is_some_and(|claim| claim.edits > 0 || claim.pending);
         let weak = !linked || before.is_some_and(|claim| claim.weak);
-        self.claims.insert(property, Claim { value, edits: 0, pending, weak });
+        self.claims.insert(property, Claim { value, edits: 0, pending, weak, unseen: false });
     }
 
     /// Notes what a step in the source means for people's values. `source` is as it is after the step.
@@ -116,11 +126,11 @@ impl People {
         };
     }
 
-    /// Nothing is on its way any more: what differs from the source by now stays, unless it `is_over`.
-    pub(crate) fn all_is_settled(&mut self, is_over: impl Fn(Property, &Claim) -> bool) {
-        self.pending.clear();
-        self.claims.retain(|property, claim| !is_over(*property, claim));
-        for claim in self.claims.values_mut() {
+    /// Nothing is on its way any more where it `is_settled`: what differs from the source by now stays, unless it `is_over`.
+    pub(crate) fn settle(&mut self, is_settled: impl Fn(Property) -> bool, is_over: impl Fn(Property, &Claim) -> bool) {
+        self.pending.retain(|property| !is_settled(*property));
+        self.claims.retain(|property, claim| !is_settled(*property) || !is_over(*property, claim));
+        for (_, claim) in self.claims.iter_mut().filter(|(property, _)| is_settled(**property)) {
             claim.edits = 0;
             claim.pending = false;
         }
@@ -130,10 +140,8 @@ impl People {
 impl Claim {
     /// Whether the policy lets nobody overwrite the value.
     pub(crate) fn is_protected(&self, policy: Policy) -> bool {
-        // A line that a lost request has added, and that is gone again, was never there as far as the program can tell.
-        let never_seen = self.pending && self.value == GONE;
         !self.weak
-            && !never_seen
+            && !self.unseen
             && match policy {
                 Policy::SourceWins => self.edits == 0 && !self.pending,
                 Policy::BcWins | Policy::Hold => true,

@@ -53,13 +53,24 @@ fn is_fresh(source: &Source, property: Property) -> bool {
     }
 }
 
-/// Whether a job did all it was to do.
-pub(crate) fn is_done(job: &Finished, source: &Source) -> bool {
+/// The record that a property is of, or was of, as job and key.
+pub(crate) fn record_of(source: &Source, property: Property) -> (&'static str, u8) {
+    match property {
+        Property::CustomerEmail(no) | Property::CustomerCity(no) => {
+            let account = source.accounts.iter().find(|(_, account)| account.no == no);
+            ("customers", account.map_or(no, |(id, _)| *id))
+        }
+        Property::OrderEmail(id) | Property::Line(id, _) => ("orders", id),
+    }
+}
+
+/// Whether a job came to its end with all that it was to read.
+pub(crate) fn has_read_all(job: &Finished, source: &Source) -> bool {
     let Ok(report) = &job.outcome else { return false };
     let records = if report.job == "customers" { source.accounts.len() } else { source.orders.len() };
-    let complete = report.message.is_none();
+    let complete = report.message.is_none() && matches!(report.result, RunResult::Done | RunResult::Attention);
     assert!(!complete || !report.full || report.counters.read == records as u64, "not everything was read: {report:?}");
-    report.result == RunResult::Done
+    complete
 }
 
 /// What holds at any time.

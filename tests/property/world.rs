@@ -224,18 +224,24 @@ impl World {
     /// One pass of all jobs to its end.
     pub(crate) fn pass(&mut self, source: &Source, full: bool) {
         self.run(full, u32::MAX);
-        let all_done = self.reports.len() == 2 && self.reports.iter().all(|job| verdict::is_done(job, source));
-        if all_done && self.ledger("SELECT key FROM outbox UNION ALL SELECT key FROM intent").is_empty() {
-            let mut people = std::mem::take(&mut self.people);
-            people.all_is_settled(|property, claim| {
-                let held = self.held(property);
-                // Overwritten as it may be, whatever the source says later.
-                let is_lost =
-                    held.as_ref() != Some(&claim.value) && !claim.is_protected(verdict::policy(source, property));
-                is_lost || held == verdict::wanted(source, property)
-            });
-            self.people = people;
-        }
+        let read = self.reports.iter().filter(|job| verdict::has_read_all(job, source));
+        let read: Vec<_> = read.filter_map(|job| Some(job.outcome.as_ref().ok()?.job.clone())).collect();
+        let left = self.ledger(
+            "SELECT job.name, key FROM outbox JOIN job USING (job_id) \
+             UNION SELECT job.name, key FROM intent JOIN job USING (job_id)",
+        );
+        let is_settled = |property| {
+            let (job, key) = verdict::record_of(source, property);
+            read.iter().any(|read| read == job) && !left.contains(&format!("{job}|{key}"))
+        };
+        let mut people = std::mem::take(&mut self.people);
+        people.settle(is_settled, |property, claim| {
+            let held = self.held(property);
+            // Overwritten as it may be, whatever the source says later.
+            let is_lost = held.as_ref() != Some(&claim.value) && !claim.is_protected(verdict::policy(source, property));
+            is_lost || held == verdict::wanted(source, property)
+        });
+        self.people = people;
     }
 
     fn run(&mut self, full: bool, polls: u32) {
@@ -301,6 +307,16 @@ impl World {
         let sql = format!(
             "SELECT 1 FROM link JOIN link_detail USING (link_id) JOIN job USING (job_id) \
              WHERE job.name = '{job}' AND link_detail.match_value = '{match_value}'"
+        );
+        !self.ledger(&sql).is_empty()
+    }
+
+    /// Whether the program knows a line of an order as one of its own by now.
+    pub(crate) fn is_line_known(&self, id: u8, number: u8) -> bool {
+        let sql = format!(
+            "SELECT 1 FROM link JOIN link_detail USING (link_id) JOIN job USING (job_id), \
+                 json_each(link_detail.snapshot, '$.lines') AS line \
+             WHERE job.name = 'orders' AND link.key = '{id}' AND line.value ->> 'key' = '{number}'"
         );
         !self.ledger(&sql).is_empty()
     }
