@@ -109,20 +109,24 @@ struct Response<'a> {
     body: Option<&'a RawValue>,
 }
 
-/// BC's answers to the `count` operations of an envelope, each in its operation's place; `None` where BC gave none.
+/// BC's answers to the `count` operations of an envelope, each in its operation's place; `None` where BC gave none, or
+/// one that tells neither success nor refusal.
 /// An error when the body is not an answer to this envelope.
 pub(super) fn parse(body: &[u8], count: usize) -> Result<Vec<Option<Part>>, String> {
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let mut by_id: HashMap<usize, Part> = HashMap::with_capacity(count);
+    let mut by_id: HashMap<usize, Option<Part>> = HashMap::with_capacity(count);
     for response in answer.responses {
         let id = response.id.as_deref().and_then(|id| id.parse().ok()).filter(|id| *id < count);
         let id = id.ok_or_else(|| "an operation's answer has no id of ours".to_owned())?;
-        let body = response.body.map_or_else(String::new, |body| body.get().to_owned());
-        if by_id.insert(id, Part { status: response.status, body }).is_some() {
+        let part = matches!(response.status, 200..=299 | 400..=599).then(|| Part {
+            status: response.status,
+            body: response.body.map_or_else(String::new, |body| body.get().to_owned()),
+        });
+        if by_id.insert(id, part).is_some() {
             return Err(format!("operation {id} is answered twice"));
         }
     }
-    Ok((0..count).map(|id| by_id.remove(&id)).collect())
+    Ok((0..count).map(|id| by_id.remove(&id).flatten()).collect())
 }
 
 #[cfg(test)]
@@ -154,7 +158,7 @@ mod tests {
 
     /// The answers to some of the operations of an envelope, in any order: operation and status.
     fn answers() -> impl Strategy<Value = (usize, Vec<(usize, u16)>)> {
-        let statuses = prop::sample::select(vec![200_u16, 201, 204, 400, 404, 409, 412, 500, 503]);
+        let statuses = prop::sample::select(vec![200_u16, 201, 204, 400, 404, 409, 412, 500, 503, 102, 307, 600]);
         let some = prop::collection::vec((prop::bool::weighted(0.9), statuses), 1..=MAX_OPERATIONS);
         some.prop_flat_map(|some| {
             let given = some.iter().enumerate().filter(|(_, (given, _))| *given);
@@ -189,7 +193,8 @@ mod tests {
             prop_assert_eq!(parts.is_ok(), whole);
             let Ok(parts) = parts else { return Ok(()) };
             for (id, part) in parts.into_iter().enumerate() {
-                let own = answers.iter().find(|(answered, _)| *answered == id);
+                let tells = |status: u16| ![102, 307, 600].contains(&status);
+                let own = answers.iter().find(|(answered, status)| *answered == id && tells(*status));
                 let own = own.map(|(_, status)| Part { status: *status, body: format!(r#"{{"is":{id}}}"#) });
                 prop_assert_eq!(part, own);
             }

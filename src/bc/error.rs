@@ -177,7 +177,7 @@ fn split_correlation(text: &str) -> (&str, Option<String>) {
 pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClass {
     let write = sent != Sent::Read;
     let says = |words: &[&str]| words.iter().any(|word| message.to_ascii_lowercase().contains(word));
-    if status == 429 || code == "Application_TooManyRequests" {
+    if status == 429 {
         return ErrorClass::Throttled;
     }
     // Of all these 501 alone says that nothing was even tried. What only gateways say tells what they saw of the request, not
@@ -190,6 +190,7 @@ pub fn classify(sent: Sent, status: u16, code: &str, message: &str) -> ErrorClas
         return ErrorClass::Transient;
     }
     match code {
+        "Application_TooManyRequests" => ErrorClass::Throttled,
         "Request_EntityChanged" | "BadRequest_InvalidToken" => ErrorClass::Stale,
         "Internal_EntityWithSameKeyExists" => ErrorClass::Exists,
         "Internal_InvalidTableRelation" => ErrorClass::MissingRelation,
@@ -410,7 +411,7 @@ mod tests {
             (Doc, "Application_CallbackNotAllowed", 400, "", Rejected, Rejected, Rejected),
             (Doc, "Application_TooManyRequests", 429, "", Throttled, Throttled, Throttled),
             (Unverified, "Application_TooManyRequests", 400, "", Throttled, Throttled, Throttled),
-            (Unverified, "Application_TooManyRequests", 503, "", Throttled, Throttled, Throttled),
+            (Unverified, "Application_TooManyRequests", 503, "", Throttled, Open, Open),
             (Seen, "Application_ServiceUnavailable", 503, "", Transient, Open, Open),
             (Doc, "Authentication_InvalidCredentials", 401, "", Denied, Denied, Denied),
             (Doc, "Authentication_TokenExpired", 401, "", Denied, Denied, Denied),

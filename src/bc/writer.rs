@@ -148,7 +148,8 @@ mod tests {
         let denied = [401, 403, 404, 405, 412, 415, 501].map(|status| (status, &page[..], "denied"));
         let others = [
             (429, &page[..], "throttled"),
-            (503, too_many, "throttled"),
+            (400, too_many, "throttled"),
+            (503, too_many, "open"),
             (413, page, "too big"),
             (409, deadlock, "not done"),
             (500, deadlock, "open"),
