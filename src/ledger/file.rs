@@ -12,11 +12,22 @@ use super::LedgerError;
 /// What every SQLite file begins with (SQLite, "Database File Format").
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
+/// "bcsy" in ASCII: tells our files from other SQLite files.
+pub(super) const APPLICATION_ID: i64 = 0x6263_7379;
+
 /// What the lock says of a ledger, for people who wonder what the file is.
 const TRACE: &str = "There is a bcsync ledger beside this file. Remove this one only to begin with an empty ledger.\n";
 
-/// What stands in the lock before the epoch of its ledger.
+/// What stands in the lock before the epoch of its ledger, and before its newest run.
 const EPOCH: &str = "epoch ";
+const RUN: &str = "run ";
+
+/// How far the ledger has come, as its lock knows it. A ledger that is behind is an older copy of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Reached {
+    pub(super) epoch: i64,
+    pub(super) run: i64,
+}
 
 /// What lies under the ledger's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +92,30 @@ pub(super) fn has_journal(path: &Path) -> bool {
     has_content(&beside(path, "-journal"))
 }
 
+/// Whether a log lies beside the file: something is not carried over, or was not undone.
+pub(super) fn has_logs(path: &Path) -> bool {
+    has_content(&beside(path, "-wal")) || has_journal(path)
+}
+
+/// Gives logs beside the file another name, and says which those are; what was there under that name is gone.
+pub(super) fn set_logs_aside(path: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let unusable = |error: std::io::Error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() };
+    let mut kept = Vec::new();
+    for ending in ["-wal", "-journal"] {
+        let log = beside(path, ending);
+        if has_content(&log) {
+            let aside = beside(&log, ".set-aside");
+            std::fs::rename(&log, &aside).map_err(unusable)?;
+            kept.push(aside);
+        }
+    }
+    // An index of the log, of no use without it.
+    match std::fs::remove_file(beside(path, "-shm")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(unusable(error)),
+        _ => Ok(kept),
+    }
+}
+
 fn truncated(length: u64, whole: u64) -> LedgerError {
     LedgerError::Damaged { finding: format!("the file has {length} bytes of at least {whole}") }
 }
@@ -115,26 +150,29 @@ pub(super) fn refuse_lost(path: &Path, found: Found) -> Result<(), LedgerError> 
     trace.map_or(Ok(()), |trace| Err(LedgerError::Lost { path: path.to_owned(), trace }))
 }
 
-/// The newest epoch of the ledger that its lock knows; 0 when it knows none.
-pub(super) fn known_epoch(lock: &mut File) -> std::io::Result<i64> {
+/// How far the ledger has come by what its lock knows; nowhere when it knows nothing.
+pub(super) fn reached(lock: &File) -> std::io::Result<Reached> {
     let text = read(lock)?;
-    Ok(text.lines().find_map(|line| line.strip_prefix(EPOCH)?.parse().ok()).unwrap_or_default())
+    let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap_or_default();
+    Ok(Reached { epoch: number(EPOCH), run: number(RUN) })
 }
 
-/// Writes into the lock that there is a ledger, for [`refuse_lost`], and its epoch, for [`known_epoch`].
-pub(super) fn leave_trace(lock: &mut File, epoch: i64) -> std::io::Result<()> {
+/// Writes into the lock that there is a ledger, for [`refuse_lost`], and how far it has come, for [`reached`]. A new epoch
+/// is on the disk then; that the newest run is lost does no harm.
+pub(super) fn leave_trace(mut lock: &File, now: Reached) -> std::io::Result<()> {
     // As long as every other one, so that it takes the place of the last one whole.
-    let trace = format!("{TRACE}{EPOCH}{epoch:019}\n");
+    let trace = format!("{TRACE}{EPOCH}{:019}\n{RUN}{:019}\n", now.epoch, now.run);
+    let before = reached(lock)?;
     if read(lock)? == trace {
         return Ok(());
     }
     lock.rewind()?;
     lock.write_all(trace.as_bytes())?;
     lock.set_len(trace.len() as u64)?;
-    lock.sync_all()
+    if before.epoch == now.epoch && before.run <= now.run { Ok(()) } else { lock.sync_all() }
 }
 
-fn read(lock: &mut File) -> std::io::Result<String> {
+fn read(mut lock: &File) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     lock.rewind()?;
     lock.read_to_end(&mut bytes)?;
@@ -232,15 +270,15 @@ mod tests {
     fn a_lock_with_a_trace_refuses_to_begin_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        let mut held = lock(&path).unwrap();
+        let held = lock(&path).unwrap();
         refuse_lost(&path, Found::Nothing).unwrap();
-        assert_eq!(known_epoch(&mut held).unwrap(), 0);
-        for epoch in [9, 9, 10] {
-            leave_trace(&mut held, epoch).unwrap();
-            assert_eq!(known_epoch(&mut held).unwrap(), epoch);
+        assert_eq!(reached(&held).unwrap(), Reached::default());
+        for (epoch, run) in [(9, 0), (9, 0), (9, 100), (10, 100)] {
+            leave_trace(&held, Reached { epoch, run }).unwrap();
+            assert_eq!(reached(&held).unwrap(), Reached { epoch, run });
         }
         let trace = std::fs::read_to_string(lock_path(&path)).unwrap();
-        assert_eq!(trace, format!("{TRACE}epoch 0000000000000000010\n"));
+        assert_eq!(trace, format!("{TRACE}epoch 0000000000000000010\nrun 0000000000000000100\n"));
         let lost = refuse_lost(&path, Found::Nothing).unwrap_err().to_string();
         assert!(lost.contains("ledger.db.lock says that there was one"), "{lost}");
         assert!(matches!(lock(&path), Err(LedgerError::Busy { .. })));

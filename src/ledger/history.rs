@@ -62,6 +62,7 @@ impl Ledger {
         .fetch_one(&mut *tx)
         .await?;
         tx.commit().await?;
+        self.has_begun(RunId(id))?;
         Ok(RunId(id))
     }
 

@@ -6,10 +6,10 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::link_write::{LinkWrite, write};
-use super::marks::doubtful;
+use super::marks::{doubtful, lost};
 use super::rows::json_list;
 use super::{JobId, Ledger, LedgerError, TargetId};
-use crate::model::{Fingerprint, Snapshot};
+use crate::model::{Fingerprint, Removal, Snapshot};
 
 /// A link with all that is needed to change its row.
 #[derive(Debug, Clone)]
@@ -132,7 +132,21 @@ impl Ledger {
         .bind(json_list(keys))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(|row| read(job, row)).collect()
+        let read = |row: &SqliteRow| {
+            let (key, mut link) = read(job, row)?;
+            link.doubtful |= self.is_of_old_ledger(row)?;
+            Ok((key, link))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Whether the link is from before the ledger was restored and says that the source had lost its record then. Its
+    /// mark stays, so that the record is not missed anew, and the row may have been written since all the same.
+    fn is_of_old_ledger(&self, row: &SqliteRow) -> Result<bool, LedgerError> {
+        let Some(restored_at) = self.restored_at() else { return Ok(false) };
+        let fingerprint: &[u8] = row.try_get("fingerprint")?;
+        let is_lost = [Removal::Block, Removal::Delete].iter().any(|removal| fingerprint == lost(*removal).as_bytes());
+        Ok(is_lost && row.try_get::<&str, _>("written_at")? < crate::clock::iso(restored_at).as_str())
     }
 
     /// The BC ids of the records `keys` of the job named `job`, of those that are linked and not closed.

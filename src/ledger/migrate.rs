@@ -25,6 +25,11 @@ fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {
     Migration::new(version, name.into(), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
 }
 
+/// The version of the last of the migrations.
+pub(super) fn newest(migrations: &[Migration]) -> i64 {
+    migrations.last().map_or(0, |newest| newest.version)
+}
+
 /// The newest version that the file's tables have; `None` when none was made.
 pub(super) async fn version(pool: &SqlitePool) -> Result<Option<i64>, LedgerError> {
     Ok(sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?)
@@ -32,7 +37,7 @@ pub(super) async fn version(pool: &SqlitePool) -> Result<Option<i64>, LedgerErro
 
 /// Refuses tables of a version that these migrations do not lead to.
 pub(super) fn refuse_newer(path: &Path, found: i64, migrations: &[Migration]) -> Result<(), LedgerError> {
-    let known = migrations.last().map_or(0, |newest| newest.version);
+    let known = newest(migrations);
     if found <= known {
         return Ok(());
     }

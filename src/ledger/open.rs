@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use sqlx::migrate::Migration;
@@ -9,22 +10,19 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use tracing::warn;
 
-use super::LedgerError;
 use super::copy::copy;
-use super::file::{self, Found, Identity};
+use super::file::{self, APPLICATION_ID, Found, Identity, Reached};
 use super::letter_box::LetterBox;
 use super::migrate;
 use super::pool::{BUSY_TIMEOUT, pool};
-use super::restored::{distrust, restored_at};
+use super::restored::{distrust, part_from_logs, restored_at};
 use super::room;
 use super::soundness::Soundness;
+use super::{LedgerError, RunId};
 use crate::clock::SharedClock;
 
 /// Reads something, which undoes what a process left half done.
 const READ: &str = "SELECT count(*) FROM sqlite_schema";
-
-/// "bcsy" in ASCII: tells our files from other SQLite files.
-const APPLICATION_ID: i64 = 0x6263_7379;
 
 /// Where the ledger is and what its history may hold.
 #[derive(Debug, Clone)]
@@ -52,7 +50,7 @@ pub struct Ledger {
     /// Of the file that was opened.
     identity: Option<Identity>,
     /// Held for the life of the ledger; the kernel frees it when the process dies.
-    lock: Option<File>,
+    lock: Mutex<Option<File>>,
 }
 
 impl Ledger {
@@ -67,10 +65,11 @@ impl Ledger {
         migrations: Vec<Migration>,
     ) -> Result<Self, LedgerError> {
         let path = options.path.as_path();
+        let held = part_from_logs(path, migrate::newest(&migrations)).await?;
         let undone = roll_back(path).await?;
         // Looked at first, so that nothing is left beside a file that is not ours.
         let (found, version) = inspect(path, &migrations).await?;
-        let mut lock = file::lock(path)?;
+        let lock = held.map_or_else(|| file::lock(path), Ok)?;
         crate::fault!("K0: locked, nothing opened");
         if version.is_none() {
             file::refuse_lost(path, found)?;
@@ -89,11 +88,11 @@ impl Ledger {
         crate::fault!("K0: migrated, no trace beside the file");
         let unusable =
             |error: std::io::Error| LedgerError::Unusable { path: path.to_owned(), cause: error.to_string() };
-        let known = file::known_epoch(&mut lock).map_err(unusable)?;
-        file::leave_trace(&mut lock, known).map_err(unusable)?;
+        let known = file::reached(&lock).map_err(unusable)?;
+        file::leave_trace(&lock, known).map_err(unusable)?;
         crate::fault!("K0: migrated, epoch not counted");
-        let epoch = next_epoch(&writer, known, &crate::clock::iso(clock.now())).await?;
-        file::leave_trace(&mut lock, epoch).map_err(unusable)?;
+        let reached = next_epoch(&writer, known, &crate::clock::iso(clock.now())).await?;
+        file::leave_trace(&lock, reached).map_err(unusable)?;
         let restored_at = restored_at(&writer).await?;
         let readers = pool(path, 4, true).await?;
         let identity = Identity::of(path);
@@ -103,17 +102,20 @@ impl Ledger {
             readers,
             clock,
             options,
-            epoch,
+            epoch: reached.epoch,
             restored_at,
             soundness,
             letter_box,
             identity,
-            lock: Some(lock),
+            lock: Mutex::new(Some(lock)),
         })
     }
 
     /// Opens an existing ledger for looking only; works beside a process that writes.
     pub async fn open_read_only(options: OpenOptions, clock: SharedClock) -> Result<Self, LedgerError> {
+        if file::has_logs(&options.path) {
+            part_from_logs(&options.path, migrate::newest(&migrate::migrations())).await?;
+        }
         roll_back(&options.path).await?;
         if version(&options.path).await?.is_none() {
             return Err(LedgerError::None { path: options.path });
@@ -129,14 +131,14 @@ impl Ledger {
             soundness: Soundness::default(),
             letter_box: LetterBox::default(),
             identity: None,
-            lock: None,
+            lock: Mutex::new(None),
         })
     }
 
     /// Closes the file so that a reader without write permission can open it: no write-ahead log stays behind.
     pub async fn close(self) {
         self.readers.close().await;
-        if self.lock.is_some() {
+        if self.lock().is_some() {
             // A failure here costs nothing but the convenience: the next start sets the mode again.
             let _ = sqlx::query("PRAGMA optimize").execute(&self.writer).await;
             crate::fault!("K14: before the log is folded in");
@@ -204,6 +206,19 @@ impl Ledger {
         self.restored_at
     }
 
+    fn lock(&self) -> MutexGuard<'_, Option<File>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes into the lock that this run was begun, and is in the ledger.
+    pub(super) fn has_begun(&self, run: RunId) -> Result<(), LedgerError> {
+        let lock = self.lock();
+        let Some(file) = lock.as_ref() else { return Ok(()) };
+        let written = file::reached(file)
+            .and_then(|before| file::leave_trace(file, Reached { epoch: self.epoch, run: before.run.max(run.0) }));
+        written.map_err(|error| LedgerError::Unusable { path: self.options.path.clone(), cause: error.to_string() })
+    }
+
     /// The current time as the ledger writes it.
     pub(super) fn now(&self) -> String {
         crate::clock::iso(self.clock.now())
@@ -257,15 +272,17 @@ async fn roll_back(path: &Path) -> Result<bool, LedgerError> {
     Ok(true)
 }
 
-/// Begins the epoch after all that were, of which the lock knows one. A file that is behind that is an older copy.
-async fn next_epoch(writer: &SqlitePool, known: i64, now: &str) -> Result<i64, LedgerError> {
+/// Begins the epoch after all that were, of which the lock knows one. A file that is behind what the lock knows is an
+/// older copy. Gives how far it has come.
+async fn next_epoch(writer: &SqlitePool, known: Reached, now: &str) -> Result<Reached, LedgerError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
     let last: i64 =
         sqlx::query_scalar("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'epoch'").fetch_one(&mut *tx).await?;
-    let epoch = last.max(known).saturating_add(1);
+    let run: i64 = sqlx::query_scalar("SELECT coalesce(max(run_id), 0) FROM run").fetch_one(&mut *tx).await?;
+    let epoch = last.max(known.epoch).saturating_add(1);
     let statement = sqlx::query("UPDATE meta SET value = CAST(?1 AS TEXT) WHERE name = 'epoch'");
     statement.bind(epoch).execute(&mut *tx).await?;
-    if last < known {
+    if last < known.epoch || run < known.run {
         warn!("the ledger is an older copy of itself: everything is read and compared again before anything is sent");
         distrust(&mut tx, now).await?;
     }
@@ -275,13 +292,14 @@ async fn next_epoch(writer: &SqlitePool, known: i64, now: &str) -> Result<i64, L
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(epoch)
+    Ok(Reached { epoch, run })
 }
 
 #[cfg(test)]
 mod tests {
     use sqlx::migrate::MigrationType;
 
+    use super::super::{JobId, RunStart};
     use super::*;
     use crate::clock::SystemClock;
 
@@ -323,6 +341,33 @@ mod tests {
         let mut other = options(&living).busy_timeout(std::time::Duration::ZERO).connect().await.unwrap();
         sqlx::query(READ).execute(&mut other).await.unwrap_err();
         sqlx::query("COMMIT").execute(&mut connection).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_copy_of_the_same_epoch_is_an_older_ledger_when_a_pass_began_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copied) = (folder.path().join("ledger.db"), folder.path().join("copy.db"));
+        let options = OpenOptions { path: path.clone(), store_values: true, redact: Vec::new() };
+        let clock: SharedClock = std::sync::Arc::new(SystemClock);
+        let ledger = Ledger::open(options.clone(), clock.clone()).await.unwrap();
+        let bind = "INSERT INTO target VALUES (1, 'main', '', '', '', '', '', '', NULL, x''); \
+                    INSERT INTO job (name, target_id, entity, mapping) VALUES ('customers', 1, 'customers', x'')";
+        sqlx::raw_sql(bind).execute(&ledger.writer).await.unwrap();
+        let start = || RunStart { job: JobId(1), cause: "command", full: true };
+        ledger.begin_run(start()).await.unwrap();
+        // By another program, which does not say in it that it is a copy.
+        sqlx::query("VACUUM INTO ?1").bind(copied.to_str().unwrap()).execute(&ledger.readers).await.unwrap();
+        ledger.begin_run(start()).await.unwrap();
+        ledger.close().await;
+        std::fs::copy(&copied, &path).unwrap();
+        let ledger = Ledger::open(options.clone(), clock.clone()).await.unwrap();
+        let noticed = ledger.restored_at();
+        assert!(noticed.is_some());
+        ledger.close().await;
+        // Once, not at every start.
+        let ledger = Ledger::open(options, clock).await.unwrap();
+        assert_eq!(ledger.restored_at(), noticed);
+        ledger.close().await;
     }
 
     #[tokio::test]

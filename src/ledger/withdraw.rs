@@ -21,11 +21,13 @@ impl Ledger {
 
     /// Withdraws the records up to the place `end` of the outbox that are not `seen`: the source has them no longer. One
     /// whose request is on its way stays, and so does a change of a linked row, unless a person would have to look at
-    /// it. Gives their number.
+    /// it, or `restored` says that the ledger is an older copy of itself: what it wanted may have been done since, and more.
+    /// Gives their number.
     pub async fn withdraw_vanished(
         &self,
         job: JobId,
         end: i64,
+        restored: bool,
         seen: impl Fn(&str) -> bool,
     ) -> Result<u64, LedgerError> {
         let (mut withdrawn, mut after) = (0, 0);
@@ -33,7 +35,7 @@ impl Ledger {
             let rows: Vec<(i64, String)> = sqlx::query_as(
                 "SELECT seq, key FROM outbox NOT INDEXED WHERE seq > ?2 AND seq <= ?3 AND job_id = ?1 AND removal IS NULL \
                  AND NOT EXISTS (SELECT 1 FROM intent WHERE intent.job_id = ?1 AND intent.key = outbox.key) \
-                 AND (state IN ('quarantined', 'conflict') \
+                 AND (?5 OR state IN ('quarantined', 'conflict') \
                       OR NOT EXISTS (SELECT 1 FROM link WHERE link.job_id = ?1 AND link.key = outbox.key)) \
                  ORDER BY seq LIMIT ?4",
             )
@@ -41,6 +43,7 @@ impl Ledger {
             .bind(after)
             .bind(end)
             .bind(PAGE)
+            .bind(restored)
             .fetch_all(&self.readers)
             .await?;
             let Some((last, _)) = rows.last() else { return Ok(withdrawn) };

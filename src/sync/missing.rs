@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::error::SyncError;
 use super::pass::Pass;
 use super::read::Reading;
-use crate::ledger::JobId;
+use crate::ledger::{JobId, JobRow};
 use crate::model::Removal;
 
 /// From so many linked records on, a read that finds fewer than half of them is taken for broken.
@@ -19,10 +19,11 @@ impl Pass<'_> {
     /// Concludes from a complete read what is no longer in the source. `outbox_end` is where the outbox ended before it.
     pub(super) async fn conclude(
         &self,
-        job: JobId,
+        row: &JobRow,
         outbox_end: Option<i64>,
         reading: &mut Reading,
     ) -> Result<(), SyncError> {
+        let job = row.id;
         let expected = self.ledger.expected(job).await?;
         let removal = self.job.on_delete.removal();
         let nothing = reading.counters.read == 0 && expected > 0;
@@ -34,7 +35,7 @@ impl Pass<'_> {
             let (job, found) = (&self.job.name, reading.linked);
             warn!(%job, found, linked = expected, "the source has fewer than half of the linked records; what is still to be sent is kept, whether the source has it or not");
         } else {
-            self.withdraw_vanished(job, outbox_end, reading).await?;
+            self.withdraw_vanished(row, outbox_end, reading).await?;
         }
         let missing = match removal {
             None => expected.saturating_sub(reading.linked),
@@ -59,9 +60,14 @@ impl Pass<'_> {
 
     /// Forgets what was never brought to Business Central and is no longer in the source. A source that is empty all of a
     /// sudden is more likely broken.
-    async fn withdraw_vanished(&self, job: JobId, outbox_end: Option<i64>, reading: &Reading) -> Result<(), SyncError> {
+    async fn withdraw_vanished(
+        &self,
+        row: &JobRow,
+        outbox_end: Option<i64>,
+        reading: &Reading,
+    ) -> Result<(), SyncError> {
         let (Some(end), Some(seen), 1..) = (outbox_end, &reading.seen, reading.counters.read) else { return Ok(()) };
-        let records = self.ledger.withdraw_vanished(job, end, |key| seen.contains(key)).await?;
+        let records = self.ledger.withdraw_vanished(row.id, end, row.unread, |key| seen.contains(key)).await?;
         if records > 0 {
             info!(job = %self.job.name, records, "records that were still to be sent are no longer in the source; they are forgotten");
         }

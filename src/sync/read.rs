@@ -94,7 +94,7 @@ impl Pass<'_> {
         }
         let complete = full && summary.complete;
         if complete {
-            self.conclude(row.id, outbox_end, reading).await?;
+            self.conclude(row, outbox_end, reading).await?;
         }
         crate::fault!("K3: read to the end");
         let cursor = summary.next_cursor.as_deref().filter(|_| complete);

@@ -147,6 +147,58 @@ async fn an_old_ledger_makes_nothing_a_second_time() {
     .await;
 }
 
+/// SQLite would take the log of the ledger that was replaced for the copy's own.
+#[tokio::test]
+async fn a_backup_in_the_place_of_a_ledger_that_was_killed_is_not_mixed_with_it() {
+    bed(async |bed| {
+        bed.configure("batch_size = 100", "batch_size = 1\nconcurrency = 1");
+        bed.accounts(1..=3).await;
+        bed.run().await.exits(0);
+        let old = backup(bed, "old.db").await;
+        bed.accounts(4..=60).await;
+        bed.simulator.configure(|settings| settings.operation_ms = 5);
+        let mut child = bed.command(&["run"]).spawn().unwrap();
+        in_time("waiting for rows", async {
+            while bed.simulator.count("customers").unwrap() < 12 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        bed.simulator.configure(|settings| settings.operation_ms = 0);
+        bed.simulator.settled().await;
+        let log = bed.folder().join("ledger.db-wal");
+        let left = fs::read(&log).unwrap();
+        assert!(!left.is_empty(), "the process had carried everything over");
+        let made = bed.rows("customers").len();
+
+        restore(bed, &old);
+        // Who only looks sees the copy, too.
+        assert_eq!(bed.output(&["links", "export"]).await.lines().count(), 4);
+        let pass = bed.run().await.exits(0);
+        assert!(pass.message("customers").starts_with("the ledger was restored from a backup"), "{}", pass.details());
+        assert_eq!(pass.count("customers", "adopted"), made as u64 - 3, "{}", pass.details());
+        assert_eq!(bed.rows("customers").len(), 60);
+        assert_eq!(fs::read(bed.folder().join("ledger.db-wal.set-aside")).unwrap(), left, "nothing is thrown away");
+
+        // From here on the log is its own.
+        bed.accounts([61]).await;
+        let mut child = bed.command(&["run"]).spawn().unwrap();
+        in_time("waiting for a row", async {
+            while bed.simulator.count("customers").unwrap() < 61 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        bed.run().await.exits(0);
+        assert_eq!(bed.ledger("SELECT key FROM link").await.len(), 61);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_lost_ledger_makes_nothing_a_second_time() {
     bed(async |bed| {
