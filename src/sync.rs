@@ -121,9 +121,9 @@ impl Pass<'_> {
         Ok(report)
     }
 
-    /// Whether the ledger can be used for what is `due`, and what is not due can be trusted not to be.
-    async fn is_ready(&self, job: JobId, due: u64) -> Result<(), LedgerError> {
-        if due > 0 {
+    /// Whether the ledger can be used for what is to be sent, and what is not due can be trusted not to be.
+    async fn is_ready(&self, job: JobId) -> Result<(), LedgerError> {
+        if self.ledger.may_send(job).await? {
             self.ledger.prepare()?;
         }
         // Nothing reads what rests, and nothing would tell that it rests by mistake.
@@ -135,7 +135,7 @@ impl Pass<'_> {
 
     async fn apply(&self, job: JobId, run: RunId) -> Result<Applied, LedgerError> {
         let of = self.ledger.due_count(job).await?;
-        if let Err(error) = self.is_ready(job, of).await {
+        if let Err(error) = self.is_ready(job).await {
             return Ok(Applied { counters: Counters::default(), stopped: Some(error.into()) });
         }
         let target = self.target;

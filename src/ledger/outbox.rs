@@ -221,6 +221,17 @@ impl Ledger {
         Ok(count.unsigned_abs())
     }
 
+    /// Whether the job may have anything to send: what is due, what it must find out about, or what waits for the match value
+    /// of another record.
+    pub async fn may_send(&self, job: JobId) -> Result<bool, LedgerError> {
+        let statement = format!(
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE job_id = ?1 AND {DUE}) \
+             OR EXISTS (SELECT 1 FROM intent WHERE job_id = ?1) \
+             OR EXISTS (SELECT 1 FROM outbox WHERE job_id = ?1 AND claim IS NOT NULL)"
+        );
+        Ok(sqlx::query_scalar(AssertSqlSafe(statement)).bind(job.0).bind(self.now()).fetch_one(&self.readers).await?)
+    }
+
     /// How many rows of the job [`Ledger::due`] would give now.
     pub async fn due_count(&self, job: JobId) -> Result<u64, LedgerError> {
         let statement = format!("SELECT count(*) FROM outbox WHERE job_id = ?1 AND {DUE}");

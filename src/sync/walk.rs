@@ -166,7 +166,7 @@ impl Pass<'_> {
 
     /// Stops before anything is sent to a company that was restored. Costs a request when something is to be sent.
     pub(super) async fn look_at_latest(&self, job: JobId, reading: &mut Reading) -> Result<(), SyncError> {
-        let is_known = reading.vanished.is_some() || self.ledger.due_count(job).await? == 0;
+        let is_known = reading.vanished.is_some() || !self.ledger.may_send(job).await?;
         if !is_known && self.walk_spec(job).latest_are_missing().await? {
             self.walk(job, reading).await?;
         }
