@@ -103,6 +103,10 @@ impl Applier<'_> {
                 settlement.reason = Some(Reason::new("Business Central has made an invoice of it already"));
                 Resolved::Done(Box::new(settlement))
             }
+            // A person who sorts these out must not be told that it is over before it is.
+            Found::Several(_) if !intents.iter().all(|intent| self.window_has_passed(intent, as_of)) => {
+                Resolved::Open(self.until(last))
+            }
             Found::Several(ids) => Resolved::Unclear(format!(
                 "any of these rows in Business Central can be the one of a request whose answer was lost: {}; link the \
                  right one with `bcsync links import`, and remove those that should not be there; if none of them is it, \

@@ -130,7 +130,9 @@ impl Applier<'_> {
                 matches!(class, ErrorClass::Open | ErrorClass::Stale)
             }
         };
-        round.note_mut(&write.key).refusal = Some(refusal).filter(|_| !may_pass);
+        let note = round.note_mut(&write.key);
+        note.stale = refusal.class == ErrorClass::Stale;
+        note.refusal = Some(refusal).filter(|_| !may_pass);
         Ok(())
     }
 

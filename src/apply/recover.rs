@@ -56,12 +56,25 @@ pub(super) enum Resolved {
 /// What a property or line of a row says about a lost request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trace {
+    /// A line is there that the request was to add. Nobody else makes one with that sequence for that item.
+    Added,
+    /// A line is not there that the request was to add; or a person has deleted it.
+    NotAdded,
     /// It is as the request would have made it, and was not before.
     For,
     /// It is as before, and would not be any more.
     Against,
     /// Neither.
     Nothing,
+}
+
+/// Whether a lost request was done, as far as the row tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    Done,
+    NotDone,
+    /// A part of it is there, and another one is as before: a person has made the same change, or taken back a part.
+    Contradictory,
 }
 
 /// What a property says that was to be `sent`, and of which BC held `before`; `is` tells whether BC holds a value now.
@@ -134,12 +147,13 @@ impl Applier<'_> {
             let Some(last) = intents.last() else { continue };
             let row = last.noted.bc_id.as_ref().and_then(|id| rows.get(id));
             // BC refused the last one as a whole, so that it cannot take effect late.
-            let answered = lock(round).note(&last.noted.key).refusal.is_some();
+            let Note { refusal, stale, .. } = lock(round).note(&last.noted.key);
+            let (answered, stale) = (!last.released && refusal.is_some(), !last.released && stale);
             if answered {
                 self.ledger.drop_refused(self.job.id, &[&last.noted.key]).await?;
             }
             let open = if answered { &intents[..intents.len() - 1] } else { intents };
-            let resolved = self.resolve_changes(open, row, links.get(&last.noted.key), as_of);
+            let resolved = self.resolve_changes(open, row, links.get(&last.noted.key), stale, as_of);
             if !matches!(resolved, Resolved::Undone(_)) {
                 has_row.insert(last.noted.key.as_str());
             }
@@ -163,12 +177,14 @@ impl Applier<'_> {
     }
 
     /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
-    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them.
+    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them;
+    /// `stale` is the last one by what BC said.
     fn resolve_changes(
         &self,
         intents: &[Intent],
         row: Option<&Row>,
         link: Option<&Link>,
+        stale: bool,
         as_of: Option<DateTime<Utc>>,
     ) -> Resolved {
         let is_delete = |intent: &&Intent| intent.noted.kind == IntentKind::Delete;
@@ -192,13 +208,18 @@ impl Applier<'_> {
             return Resolved::Undone(Note::default());
         }
         let known = link.map_or(&[][..], |link| &link.snapshot.lines);
-        // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
-        let done = intents
+        let told: Vec<_> = intents
             .iter()
-            .filter(|intent| !is_delete(intent) && self.left_a_trace(&intent.noted.snapshot, known, row))
-            .max_by_key(|intent| self.agreement(&intent.noted.snapshot, row));
-        let Some(intent) = done else {
-            return match link.and_then(|link| self.untold(intents, link, row)) {
+            .filter(|intent| !is_delete(intent))
+            .map(|intent| (intent, self.evidence(&intent.noted.snapshot, known, row)))
+            // BC's own word tells which of the two it is.
+            .filter(|(intent, evidence)| !stale || intent.released || *evidence != Evidence::Contradictory)
+            .collect();
+        // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
+        let done = told.iter().filter(|(_, evidence)| *evidence == Evidence::Done).map(|(intent, _)| *intent);
+        let Some(intent) = done.max_by_key(|intent| self.agreement(&intent.noted.snapshot, row)) else {
+            let contradictory = told.iter().any(|(_, evidence)| *evidence == Evidence::Contradictory);
+            return match link.and_then(|link| self.untold(intents, link, row, contradictory)) {
                 Some(update) => Resolved::Untold(Box::new(untold(&intents[0].noted.key, update))),
                 None => Resolved::Undone(Note { refresh: true, ..Note::default() }),
             };
@@ -208,10 +229,11 @@ impl Applier<'_> {
         if intent.noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) }
     }
 
-    /// Whether something of what a lost request was to change is in `row`. Each request is one transaction, so that one
-    /// trace of it tells, whatever people have changed since: a line that was added must not be added twice. That a
-    /// line is missing tells only when nothing speaks against it, since a person may have deleted it.
-    fn left_a_trace(&self, snapshot: &Snapshot, known: &[LinkedLine], row: &Row) -> bool {
+    /// Whether a lost request was done, by what it was to change and what is in `row`. Each request is one transaction, so
+    /// that one trace of it tells, whatever people have changed since, unless something else says the opposite: they may have
+    /// changed the same. A line that was added must not be added twice. That a line is missing that was to be removed tells
+    /// only when nothing speaks against it, since a person may have deleted it.
+    fn evidence(&self, snapshot: &Snapshot, known: &[LinkedLine], row: &Row) -> Evidence {
         let rows = compare::document_lines(&self.job, row);
         let find = |line: &LinkedLine| compare::find_line(&self.job, line, &rows);
         let header = snapshot.sent.iter().map(|(name, sent)| {
@@ -219,9 +241,8 @@ impl Applier<'_> {
             trace(sent, snapshot.answered(name), is)
         });
         let of_line = |line: &LinkedLine| match find(line) {
-            // It was to be added.
-            None if line.id.is_none() => vec![Trace::Against],
-            Some(_) if line.id.is_none() => vec![Trace::For],
+            None if line.id.is_none() => vec![Trace::NotAdded],
+            Some(_) if line.id.is_none() => vec![Trace::Added],
             None => Vec::new(),
             Some(row) => {
                 let property = |(name, sent): &(String, Value)| {
@@ -233,10 +254,15 @@ impl Applier<'_> {
         let traces: Vec<Trace> = header.chain(snapshot.lines.iter().flat_map(of_line)).collect();
         let removed = |line: &&LinkedLine| !snapshot.lines.iter().any(|kept| kept.key == line.key);
         let mut removed = known.iter().filter(removed).peekable();
-        traces.contains(&Trace::For)
-            || (!traces.contains(&Trace::Against)
-                && removed.peek().is_some()
-                && removed.all(|line| find(line).is_none()))
+        let [added, not_added, is_for, is_against] =
+            [Trace::Added, Trace::NotAdded, Trace::For, Trace::Against].map(|trace| traces.contains(&trace));
+        match (is_for, is_against || not_added) {
+            _ if added => Evidence::Done,
+            (true, false) => Evidence::Done,
+            (true, true) => Evidence::Contradictory,
+            (false, false) if removed.peek().is_some() && removed.all(|line| find(line).is_none()) => Evidence::Done,
+            (false, _) => Evidence::NotDone,
+        }
     }
 
     /// The settlement of a request that was found done: with the intent's own copy of everything, since the outbox may

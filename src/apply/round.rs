@@ -113,6 +113,8 @@ pub(super) struct Note {
     pub(super) row: RowIs,
     /// What a snapshot batch said about the operation that failed.
     pub(super) refusal: Option<BcError>,
+    /// Whether BC said that the row had moved on before its last request.
+    pub(super) stale: bool,
     /// A step of its change was done in this run.
     pub(super) stepped: bool,
 }
@@ -199,6 +201,7 @@ impl Round {
     pub(super) fn is_released(&mut self, key: &str) -> bool {
         let released = self.released.contains_key(key);
         if released {
+            self.note_mut(key).refusal = None;
             self.again(key, Again::Now);
         }
         released

@@ -3,6 +3,10 @@
 //! The row has moved on, and a property holds neither what it held before that change nor what the change was to make of
 //! it. Had it been done, what the source says now would have to be compared with it; had it not, with what was there
 //! before. Where `on_conflict` asks people they are asked, even if the source says the same again as before the change.
+//!
+//! Or the row contradicts itself: a part of the change is there, and another one is as before. A person has made the same
+//! change, and ours never came; or ours came, and a person has taken back a part. What is as before is in conflict then,
+//! whoever wins it: neither is the change given up, nor what a person did overwritten without a word.
 
 use super::Applier;
 use super::adopt::no_draft;
@@ -17,25 +21,28 @@ fn nothing_known() -> Value {
 }
 
 impl Applier<'_> {
-    /// The link to `row` with what nobody can tell any more, after `lost` changes that left no trace; `None` when all is
-    /// known, or nobody is to be asked.
-    pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row) -> Option<LinkUpdate> {
-        if self.job.on_conflict != OnConflict::Hold {
+    /// The link to `row` with what nobody can tell any more, after `lost` changes that left no trace, or `contradictory`
+    /// ones; `None` when all is known, or nobody is to be asked.
+    pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row, contradictory: bool) -> Option<LinkUpdate> {
+        if self.job.on_conflict != OnConflict::Hold && !contradictory {
             return None;
         }
+        let nobody_knows = |held: Option<&Value>, ours: [Option<&Value>; 2], same: &dyn Fn(&Value) -> bool| {
+            if contradictory { held.is_some() } else { compare::is_theirs(held, ours, |value, _| same(value)) }
+        };
         let mut snapshot = link.snapshot.clone();
         let lost: Vec<_> = lost.iter().map(|intent| &intent.noted.snapshot).collect();
         let of_header: Vec<_> = lost.iter().map(|lost| &lost.sent).collect();
         let Snapshot { sent, answered, lines, .. } = &mut snapshot;
         let same = |name: &str, value: &Value, held: Option<&Value>| self.job.same(name, value, held);
-        let mut any = forget(sent, answered, &of_header, row, same);
+        let mut any = forget(sent, answered, &of_header, row, same, nobody_knows);
         let rows = compare::document_lines(&self.job, row);
         for line in lines {
             let Some(row) = compare::find_line(&self.job, line, &rows) else { continue };
             let of_line = lost.iter().flat_map(|lost| &lost.lines).filter(|lost| lost.key == line.key);
             let of_line: Vec<_> = of_line.map(|lost| &lost.sent).collect();
             let same = |name: &str, value: &Value, held: Option<&Value>| self.job.same_in_line(name, value, held);
-            any |= forget(&mut line.sent, &mut line.answered, &of_line, row, same);
+            any |= forget(&mut line.sent, &mut line.answered, &of_line, row, same, nobody_knows);
         }
         any.then(|| LinkUpdate {
             bc_id: link.bc_id.clone(),
@@ -48,14 +55,15 @@ impl Applier<'_> {
     }
 }
 
-/// Forgets what was `sent` and `answered` where one of the `lost` would have made something else of it and `row` holds
-/// neither; whether there is such a property.
+/// Forgets what was `sent` and `answered` where one of the `lost` would have made something else of it than `row` holds and
+/// `nobody_knows` whose that is; whether there is such a property.
 fn forget(
     sent: &mut Values,
     answered: &mut Values,
     lost: &[&Values],
     row: &Row,
     same: impl Fn(&str, &Value, Option<&Value>) -> bool,
+    nobody_knows: impl Fn(Option<&Value>, [Option<&Value>; 2], &dyn Fn(&Value) -> bool) -> bool,
 ) -> bool {
     let mut any = false;
     for (name, sent) in sent {
@@ -64,7 +72,7 @@ fn forget(
         let made = lost.iter().flat_map(|lost| lost.iter()).filter(|(made, value)| made == name && value != sent);
         let (was_changed, is_made) = made.fold((false, false), |(_, is_made), (_, made)| (true, is_made || is(made)));
         let known = answered.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        if was_changed && !is_made && compare::is_theirs(held, [Some(&*sent), known], |value, _| is(value)) {
+        if was_changed && !is_made && nobody_knows(held, [Some(&*sent), known], &is) {
             *sent = nothing_known();
             answered.retain(|(known, _)| known != name);
             any = true;

@@ -73,6 +73,8 @@ pub struct Intent {
     pub sent_at: DateTime<Utc>,
     /// By how many milliseconds BC's clock was ahead of ours; `None`: unknown.
     pub clock_ahead: Option<i64>,
+    /// Whether it was read back and found undone, so that it waits beside the next write.
+    pub released: bool,
 }
 
 /// An intent as the statement takes it.
@@ -163,7 +165,7 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         total,
         partial: noted.partial,
     };
-    Ok(Some(Intent { noted, sent_at: sent_at.to_utc(), clock_ahead }))
+    Ok(Some(Intent { noted, sent_at: sent_at.to_utc(), clock_ahead, released: row.try_get("released")? }))
 }
 
 /// Removes those intents of the records on `page` of which `which` is true.

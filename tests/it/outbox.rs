@@ -169,6 +169,58 @@ async fn a_person_is_asked_when_b_may_lie_under_what_they_entered() {
     }
 }
 
+/// A person enters a part of what the source says as well, and our change, which says more, is lost: that a part of it is
+/// there does not tell that it was done.
+#[tokio::test]
+async fn a_lost_change_is_not_done_because_a_person_made_a_part_of_it() {
+    for (policy, code, email) in
+        [("source_wins", 0, "b@c1.example"), ("bc_wins", 0, "office@c1.example"), ("hold", 1, "office@c1.example")]
+    {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"source_wins\"", &format!("on_conflict = \"{policy}\""));
+            one_customer(bed).await;
+            bed.edit("customers", &bed.customer("C1"), &json!({ "city": "Bergen" }));
+            bed.crm("UPDATE account SET city = 'Bergen', email = 'b@c1.example'").await;
+            bed.strike("PATCH", "customers", DROPPED);
+            blind(bed, "customers");
+            bed.run().await.exits(3).did("customers", "1 staged, 1 pending");
+            bed.simulator.clear_faults();
+            bed.run().await.exits(code);
+            assert_eq!(bed.customer("C1")["email"], email, "{policy}");
+            let told = "SELECT old, new FROM field_change WHERE property = 'email' AND new LIKE '%office%'";
+            if policy == "bc_wins" {
+                assert_eq!(bed.ledger(told).await, [r#""b@c1.example"|"office@c1.example""#]);
+            }
+            if policy == "hold" {
+                assert!(bed.reason("customers", "1").await.contains("email"));
+                bed.output(&["resolve", "customers", "1", "--take", "source"]).await;
+                bed.run().await.exits(0);
+                assert_eq!(bed.customer("C1")["email"], "b@c1.example");
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_lines_that_was_refused_as_stale_is_sent_although_a_person_made_a_part_of_it() {
+    bed(async |bed| {
+        bed.configure("check_total", "# check_total");
+        bed.accounts([1]).await;
+        bed.orders([1], 2).await;
+        bed.run().await.exits(0);
+        bed.edit("salesOrders", &bed.order(1), &json!({ "email": "b@c1.example" }));
+        bed.crm(
+            "UPDATE sales_order SET email = 'b@c1.example'; UPDATE order_line SET qty = '7' WHERE line_no = 1;
+             INSERT INTO order_line VALUES (1, 3, 'ITEM-9', '4', '2.50', 'Line 3', 3)",
+        )
+        .await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 7 Line 1", "20000 3 Line 2", "30000 4 Line 3"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_then_b_then_a_is_settled_when_b_can_no_longer_come() {
     bed(async |bed| {
