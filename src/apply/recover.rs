@@ -322,7 +322,7 @@ impl Applier<'_> {
                 round.take_up(key);
             }
             Resolved::Released { etag, until } => {
-                self.ledger.release_intents(job, &[key]).await?;
+                self.ledger.release_intents(job, key).await?;
                 let mut round = lock(round);
                 round.released.insert(key.to_owned(), Released { etag, until });
                 // The etag that the link knows may be older than the one that was sent.
@@ -330,7 +330,7 @@ impl Applier<'_> {
                 round.take_up(key);
             }
             Resolved::Beside => {
-                self.ledger.release_intents(job, &[key]).await?;
+                self.ledger.release_intents(job, key).await?;
                 let mut round = lock(round);
                 round.lost_creates.insert(key.to_owned(), intents.to_vec());
                 round.take_up(key);
@@ -367,7 +367,8 @@ impl Applier<'_> {
         as_of.is_some_and(|date| date >= self.window_ends(intent)) || crate::mutant!("no settle window")
     }
 
-    /// The end of the window on BC's clock. Without an offset of the two clocks ours stands in; BC's are well kept.
+    /// The end of the window on BC's clock. Where no offset of the two clocks is known, neither from before the sending nor
+    /// by now, ours stands in for the sending; that the window has passed is told by BC's alone.
     fn window_ends(&self, intent: &Intent) -> DateTime<Utc> {
         let ahead = intent.clock_ahead.or_else(|| self.outlet.reader.connection().clock_ahead()).unwrap_or(0);
         let window = TimeDelta::from_std(self.job.settle_window).unwrap_or(TimeDelta::MAX);

@@ -248,8 +248,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes the intents of the requests that were just sent for `keys`: BC answered that it did nothing. Released ones
-    /// of the same records stay, since nothing is known of them.
+    /// Removes the intents that were noted last for `keys`: their requests were not sent, or BC answered that it did nothing.
+    /// Released ones of the same records stay, since nothing is known of them.
     pub async fn drop_refused(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
         delete(&mut tx, job, &json_list(keys.iter().copied()), "NOT released").await?;
@@ -258,22 +258,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// Lets the records of `keys` be sent again although their intents stay: their rows were read back and still have
-    /// the etag that was sent, or are not there and cannot be made twice, so that of the lost requests and the next one
-    /// only one can win.
-    pub async fn release_intents(&self, job: JobId, keys: &[&str]) -> Result<(), LedgerError> {
+    /// Lets the record `key` be sent again although its intents stay: its row was read back and still has the etag that
+    /// was sent, or is not there and cannot be made twice, so that of the lost requests and the next one only one can win.
+    pub async fn release_intents(&self, job: JobId, key: &str) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
-        sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key IN (SELECT value FROM json_each(?2))")
+        sqlx::query("UPDATE intent SET released = 1 WHERE job_id = ?1 AND key = ?2")
             .bind(job.0)
-            .bind(json_list(keys.iter().copied()))
+            .bind(key)
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Lets nothing be sent for the record `key` before it is known what became of its last create, which was released:
-    /// the record has another match value by now, so that both could be made.
+    /// Lets nothing be sent for the record `key` before it is known what became of its last create, even if that was
+    /// released before: the record has another match value by now, so that both could be made, or several rows match.
     pub async fn hold_back(&self, job: JobId, key: &str) -> Result<(), LedgerError> {
         let mut tx = self.write().await?;
         sqlx::query(

@@ -1,6 +1,7 @@
 //! Setting the clocks of records that are not to be tried before a certain time.
 //!
-//! Only clocks are set here; states change when the records are taken up.
+//! States change when the records are taken up. Only lost creates of records that a person names are forgotten at once: that
+//! says that none of the rows in question is theirs.
 
 use std::time::Duration;
 

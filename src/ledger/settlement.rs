@@ -51,7 +51,7 @@ pub enum History {
     Always,
     /// Only when state or reason of the record changed by it.
     WhenChanged,
-    /// No: it is told of another record.
+    /// No: it is told of another record, or nothing was concluded.
     Never,
 }
 
@@ -167,7 +167,8 @@ impl Settlement {
         }
     }
 
-    /// A record that is left in a state for `reason`; the intent goes, since BC certainly did nothing.
+    /// A record that is left in a state for `reason`. Its intents go but for released ones, since BC certainly did nothing,
+    /// unless the settlement is made `open`.
     #[must_use]
     pub fn left(key: &str, fingerprint: Fingerprint, state: RecordState, reason: Reason) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Walking the ids in Business Central: which linked rows are not there any more. Only where everything is asked for,
-//! since it costs a request for each 20,000 rows.
+//! Walking the ids in Business Central: which linked rows are not there any more. All of them only where everything is asked
+//! for, since it costs a request for each 20,000 rows.
 //!
 //! Rows vanish one by one when people delete or post them. When several that were made one after another are missing
 //! altogether, Business Central was restored from a backup: then nothing is written until a person has said so, because
