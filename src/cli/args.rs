@@ -12,13 +12,13 @@ use crate::model::Take;
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
     0  done; every record is synced, unchanged, filtered, closed, locked, pending or waiting
-    1  done, but some records need a person: quarantined or in conflict
+    1  done, but some records need a person: quarantined or in conflict, now or before
     2  wrong usage
-    3  not done: the source or Business Central could not be reached or gave up
+    3  not done: the source, Business Central or the daemon could not be reached or gave up
     4  held by the brake: nothing changes until `bcsync approve`
    75  another process holds the ledger and took no request
    77  denied: credentials, consent or permissions
-   78  configuration or ledger must be put right by a person
+   78  configuration, query or ledger must be put right by a person
   130  interrupted (143 by SIGTERM), and left consistent";
 
 /// Keeps Business Central in step with a CRM, shop or database.
