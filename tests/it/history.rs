@@ -59,7 +59,7 @@ async fn a_process_that_stands_still_keeps_the_ledger_and_goes_on() {
     bed(async |bed| {
         let first = begun(bed).await;
         signal(&first, "-STOP");
-        // What it had sent is done meanwhile, and answered to nobody.
+        // What it had sent is done meanwhile, and answered to a process that does not read.
         bed.simulator.settled().await;
         let rows = bed.rows("customers").len();
         for _ in 0..3 {
@@ -75,7 +75,7 @@ async fn a_process_that_stands_still_keeps_the_ledger_and_goes_on() {
 }
 
 /// Stops the process for 3 seconds, or for as many as `BCSYNC_STANDSTILL` says: 300 are more than any of its requests may
-/// take. What it had sent is done meanwhile, and answered to nobody; nobody else writes.
+/// take. What it had sent is done meanwhile, and answered to a process that does not read; nobody else writes.
 async fn stands_still(bed: &mut TestBed, process: &Child) {
     let seconds = std::env::var("BCSYNC_STANDSTILL").map_or(3, |seconds| seconds.parse().unwrap());
     signal(process, "-STOP");
@@ -83,6 +83,7 @@ async fn stands_still(bed: &mut TestBed, process: &Child) {
     while since.elapsed().as_secs() < seconds {
         let second = bed.bcsync(&["run"]).await;
         assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
     bed.simulator.settled().await;
     signal(process, "-CONT");
