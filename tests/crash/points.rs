@@ -197,7 +197,7 @@ async fn killed_twenty_times_between_the_signal_to_stop_and_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_a_daemon_takes_over_another_configuration() {
-    for death in 0..DEATHS / 4 {
+    let die = async |death| {
         let mut dice = Dice::new(death);
         let mut world = synced_world().await;
         for job in ["[jobs.customers]\n", "[jobs.orders]\n"] {
@@ -212,25 +212,34 @@ async fn killed_while_a_daemon_takes_over_another_configuration() {
         let status = ended(daemon).await;
         assert!(was_killed(status), "{status}: {}", world.said());
         judged(&world, &format!("death {death} of a daemon that was reloaded")).await;
-    }
+    };
+    stream::iter(0..DEATHS).for_each_concurrent(SIDE_BY_SIDE, die).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_the_ledger_is_copied() {
-    let world = synced_world().await;
-    let copy = world.folder().join("copy.db");
-    let backup = async |variables: &[(&str, &str)]| {
-        ended(world.start_command("backup", &[copy.to_str().unwrap()], variables)).await
-    };
-    assert!(was_killed(backup(&[("BCSYNC_CRASH_AT", COPY)]).await), "{}", world.said());
-    let unfinished = world.folder().join("copy.db.unfinished");
-    assert!(unfinished.exists() && !copy.exists(), "half a copy under its name");
-    assert_eq!(backup(&[]).await.code(), Some(0), "{}", world.said());
-    assert!(!unfinished.exists(), "the half copy is still there");
-    let copied = |sql| rows_of(SqliteConnectOptions::new().filename(&copy).read_only(true), sql);
-    assert_eq!(copied("PRAGMA integrity_check").await, ["ok"]);
-    assert_eq!(copied("SELECT count(*) FROM link").await, world.ledger("SELECT count(*) FROM link").await);
-    judged(&world, "a copy").await;
+    let mut dice = Dice::new(14);
+    let mut world = synced_world().await;
+    for death in 0..DEATHS {
+        // Something is left to do in the ledger that is copied.
+        make_work(&mut world, &mut dice).await;
+        world.pass().await;
+        let copy = world.folder().join(format!("copy-{death}.db"));
+        let backup = async |variables: &[(&str, &str)]| {
+            ended(world.start_command("backup", &[copy.to_str().unwrap()], variables)).await
+        };
+        assert!(was_killed(backup(&[("BCSYNC_CRASH_AT", COPY)]).await), "{}", world.said());
+        let unfinished = world.folder().join(format!("copy-{death}.db.unfinished"));
+        assert!(unfinished.exists() && !copy.exists(), "half a copy under its name");
+        assert_eq!(backup(&[]).await.code(), Some(0), "{}", world.said());
+        assert!(!unfinished.exists(), "the half copy is still there");
+        let copied = |sql| rows_of(SqliteConnectOptions::new().filename(&copy).read_only(true), sql);
+        assert_eq!(copied("PRAGMA integrity_check").await, ["ok"]);
+        let all =
+            "SELECT count(*) FROM link UNION ALL SELECT count(*) FROM outbox UNION ALL SELECT count(*) FROM intent";
+        assert_eq!(copied(all).await, world.ledger(all).await);
+    }
+    judged(&world, "copies").await;
 }
 
 /// The first death leaves requests without a known outcome; the second comes while the next process finds them out. Not

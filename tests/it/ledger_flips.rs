@@ -30,7 +30,7 @@ const PAGE: usize = 4096;
 
 /// Values of columns as a flip may leave them, and that a checksum is over. None of these may go unnoticed, although
 /// SQLite finds nothing wrong with them.
-const VALUES: [(&str, &str, &str); 8] = [
+pub(crate) const VALUES: [(&str, &str, &str); 8] = [
     ("link_detail", "bc_id", "'x' || substr(bc_id, 2)"),
     ("link_detail", "etag", "replace(etag, 'J', 'K')"),
     ("link_detail", "snapshot", "replace(snapshot, '0150', '0151')"),
