@@ -56,7 +56,7 @@ pub(super) enum Resolved {
 /// What a property or line of a row says about a lost request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trace {
-    /// A line is there that the request was to add. Nobody else makes one with that sequence for that item.
+    /// A line is there that the request was to add, by its sequence and item.
     Added,
     /// A line is not there that the request was to add; or a person has deleted it.
     NotAdded,

@@ -88,7 +88,8 @@ const MATRIX: &[Row] = &[
         ("tests/it/fault_matrix.rs", &["a_token_that_is_always_refused_is_not_asked_for_again_and_again"])] },
     Row { fault: "F17", what: "servers that prove nothing", times: "5 certificates, 3 that speak no TLS", open: "a certificate that changes during a run; old versions of TLS", tests: &[
         ("tests/it/tls.rs", &["an_authority_in_extra_ca_is_trusted_and_nobody_else"])] },
-    Row { fault: "F18", what: "clocks that are set", times: "256 histories whose clocks are set", open: "clocks that are set during a pass, but for the one of Business Central", tests: &[PROPERTY,
+    Row { fault: "F18", what: "clocks that are set", times: "256 histories whose clocks are set, and a jump at each look of a pass at the clock", open: "a clock that is set back during a pass", tests: &[PROPERTY,
+        ("tests/it/clock_jumps.rs", &["a_request_whose_note_is_old_before_it_leaves_is_noted_again"]),
         ("src/bc/their_clock.rs", &["it_never_falls_behind_when_ours_is_set_or_sleeps"])] },
     Row { fault: "F19", what: "a full disk", times: "50 fill levels, and a disk with little room", open: "a full disk under a copy or a log, or under a daemon; another error than that a file may not grow", tests: &[("tests/it/ledger_full.rs", &["nothing_is_sent_that_is_not_noted", "nothing_is_begun_where_there_is_little_room"])] },
     Row { fault: "F20", what: "a disk that fails", times: "20 passes of which up to all writes fail, and a daemon whose disk fails 4 times, twice in the midst of a pass", open: "errors of fsync alone, and writes that end early", tests: &[
