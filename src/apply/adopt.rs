@@ -56,8 +56,7 @@ impl Applier<'_> {
     pub(super) fn adopt(&self, candidate: &Candidate, row: &Row, policy: Adopt, known: &[LinkedLine]) -> Prepared {
         let number = row.text(self.job.number_property());
         let changes = compare::differing(&self.job, &candidate.resolved.properties, row);
-        let same_lines =
-            candidate.resolved.lines.as_ref().is_none_or(|lines| compare::same_lines(&self.job, lines, row));
+        let same_lines = candidate.has_same_lines(&self.job, row);
         let names = || changes.iter().map(|change| change.name.as_str()).collect::<Vec<_>>().join(", ");
         if policy == Adopt::Never {
             return candidate.left(
@@ -129,7 +128,7 @@ impl Applier<'_> {
             Err(unclear) => return candidate.left(RecordState::Quarantined, unclear),
         };
         let seen_with = compare::seen_with(&self.job, row);
-        let snapshot = Snapshot { sent, answered, lines, seen_with, put_back: Vec::new() };
+        let snapshot = Snapshot { sent, answered, lines, seen_with, ..Snapshot::default() };
         let link = candidate.link_to(row, row.text(self.job.number_property()), snapshot);
         // It is not this draft that the row holds.
         let link = LinkUpdate { draft: no_draft(), ..link };
@@ -196,7 +195,8 @@ impl Applier<'_> {
         )
     }
 
-    fn adopted_lines(&self, candidate: &Candidate, row: &Row) -> Vec<LinkedLine> {
+    /// The lines of `row`, which are those of the record one by one.
+    pub(super) fn adopted_lines(&self, candidate: &Candidate, row: &Row) -> Vec<LinkedLine> {
         let held = compare::sorted_lines(&self.job, row);
         let lines = candidate.resolved.lines.iter().flatten().zip(held);
         lines.map(|(line, held)| self.line_found(&line.key, &line.properties, held)).collect()

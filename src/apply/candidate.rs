@@ -1,11 +1,13 @@
 //! A row of the outbox whose references are resolved, on its way to a write or a settlement.
 
+use super::compare;
+use super::job::ApplyJob;
 use super::operation::Prepared;
 use super::reasons::{KEPT, NEVER_CHANGED, decided};
 use super::round::Note;
 use crate::bc::Row;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
-use crate::model::{OnConflict, Outcome, RecordState, Resolved, Snapshot, Take};
+use crate::model::{OnConflict, Outcome, RecordState, Resolved, ResolvedLine, Snapshot, Take};
 
 /// A row whose references are resolved.
 pub(super) struct Candidate {
@@ -49,6 +51,19 @@ impl Candidate {
         Prepared::Settled(Box::new(Settlement::left(&self.row.key, self.row.fingerprint, state, reason)))
     }
 
+    /// Whether the lines of `row` are exactly those of the record, or it says nothing of lines.
+    pub(super) fn has_same_lines(&self, job: &ApplyJob, row: &Row) -> bool {
+        self.resolved.lines.as_ref().is_none_or(|lines| compare::same_lines(job, lines, row))
+    }
+
+    /// Whether a person has said that the lines `held` are those of the record, and they can be: line by line of the same
+    /// item.
+    pub(super) fn settles_lines(&self, job: &ApplyJob, held: &[Row]) -> bool {
+        let wanted = self.resolved.lines.as_deref().unwrap_or_default();
+        let is_it = |(line, row): (&ResolvedLine, &Row)| compare::is_line(job, &line.properties, row);
+        self.row.decision == Some(Take::Source) && wanted.len() == held.len() && wanted.iter().zip(held).all(is_it)
+    }
+
     /// Who wins about the row `bc`: as a person decided when it was as it is now, or before a step of ours left it so,
     /// else as configured.
     pub(super) fn policy(&self, configured: OnConflict, bc: &Row) -> OnConflict {
@@ -74,9 +89,24 @@ impl Candidate {
              `--take bc`",
             names.join(", ")
         );
+        self.in_conflict(reason, held, bc)
+    }
+
+    /// The conflict about the lines of the row `bc`, of which nobody can tell which are ours.
+    pub(super) fn unclear_lines(&self, job: &str, bc: &Row) -> Prepared {
+        let key = &self.row.key;
+        let reason = format!(
+            "Business Central has made the lines of this document anew, and they cannot be told from lines of other \
+             people; give it the items of the source, line by line, and then decide with `bcsync resolve {job} {key} \
+             --take source`, or leave it as it is with `--take bc`"
+        );
+        self.in_conflict(reason, Vec::new(), bc)
+    }
+
+    fn in_conflict(&self, reason: String, fields: Vec<FieldChange>, bc: &Row) -> Prepared {
         let state = RecordState::Conflict;
-        let mut settlement = Settlement::left(key, self.row.fingerprint, state, Reason::new(reason));
-        settlement.fields = held;
+        let mut settlement = Settlement::left(&self.row.key, self.row.fingerprint, state, Reason::new(reason));
+        settlement.fields = fields;
         settlement.next.etag = Some(bc.etag.clone());
         Prepared::Settled(Box::new(settlement))
     }

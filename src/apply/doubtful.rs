@@ -22,7 +22,7 @@ impl Applier<'_> {
         }
         let wanted = &candidate.resolved;
         let changes = compare::differing(&self.job, &wanted.properties, row);
-        let same_lines = wanted.lines.as_ref().is_none_or(|lines| compare::same_lines(&self.job, lines, row));
+        let same_lines = candidate.has_same_lines(&self.job, row);
         let source_wins =
             self.job.mode == Mode::CreateOnly || candidate.policy(self.job.on_conflict, row) == OnConflict::SourceWins;
         if source_wins || (changes.is_empty() && same_lines) {

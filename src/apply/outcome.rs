@@ -194,6 +194,7 @@ impl Applier<'_> {
             answered: compare::answered(&snapshot.sent, row),
             lines,
             seen_with,
+            lines_unclear: snapshot.lines_unclear,
             put_back: snapshot.put_back.clone(),
         };
         foreign.leave_out_of(&mut held_now);

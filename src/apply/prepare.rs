@@ -12,7 +12,7 @@ use super::error::ApplyError;
 use super::foreign::{Foreign, is_foreign};
 use super::matching::{Found, Sought};
 use super::operation::{Prepared, What, Write, field_changes};
-use super::reasons::{NO_ROW, PART_APPLIED, UNCLEAR_LINES, reason_of, waits_for};
+use super::reasons::{NO_ROW, PART_APPLIED, reason_of, waits_for};
 use super::recreated::{self, Lines};
 use super::references::Lookups;
 use super::round::{Round, RowIs, lock};
@@ -211,7 +211,17 @@ impl Applier<'_> {
                 let update = SettledLink::Current(candidate.link_as_it_is(link));
                 return candidate.settled(Outcome::Equal, update, Some(candidate.kept()));
             }
-            Lines::Unclear => return candidate.left(RecordState::Conflict, UNCLEAR_LINES),
+            Lines::Unclear if candidate.settles_lines(&self.job, &held) => {
+                let snapshot = Snapshot {
+                    lines: self.adopted_lines(candidate, row),
+                    seen_with: compare::seen_with(&self.job, row),
+                    lines_unclear: false,
+                    ..link.snapshot.clone()
+                };
+                anew = Link { snapshot, ..link.clone() };
+                &anew
+            }
+            Lines::Unclear => return candidate.unclear_lines(&self.job.name, row),
         };
         if unknown {
             return self.adopt(candidate, row, Adopt::Update, &link.snapshot.lines);

@@ -26,11 +26,6 @@ pub(super) const NO_ROW: &str =
 /// Why nothing was sent by a job that makes rows and leaves them alone.
 pub(super) const NEVER_CHANGED: &str = "the job never changes rows: `mode` is \"create_only\"";
 
-/// Why nothing was sent to a document.
-pub(super) const UNCLEAR_LINES: &str = "Business Central has made the lines of this document anew, and they cannot be \
-                                        told from lines of other people; make its lines as in the source, delete it \
-                                        or post it";
-
 /// What a record waits for, in words: one line for each missing record or code.
 pub(super) fn waits_for(missing: &[Reference]) -> String {
     let words = |reference: &Reference| match reference {

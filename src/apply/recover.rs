@@ -18,7 +18,9 @@ use super::error::ApplyError;
 use super::foreign::Foreign;
 use super::matching::Found;
 use super::reasons::FOUND;
+use super::recreated;
 use super::round::{Note, Released, Round, RowIs, lock};
+use super::untold::Untold;
 use crate::bc::Row;
 use crate::ledger::{
     History, Intent, IntentKind, Link, LinkUpdate, NewIntent, Next, Reason, RunId, SettledLink, Settlement,
@@ -208,18 +210,27 @@ impl Applier<'_> {
             return Resolved::Undone(Note::default());
         }
         let known = link.map_or(&[][..], |link| &link.snapshot.lines);
+        let is_stale = |intent: &Intent| stale && !intent.released;
         let told: Vec<_> = intents
             .iter()
             .filter(|intent| !is_delete(intent))
             .map(|intent| (intent, self.evidence(&intent.noted.snapshot, known, row)))
             // BC's own word tells which of the two it is.
-            .filter(|(intent, evidence)| !stale || intent.released || *evidence != Evidence::Contradictory)
+            .filter(|(intent, evidence)| !is_stale(intent) || *evidence != Evidence::Contradictory)
             .collect();
         // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
         let done = told.iter().filter(|(_, evidence)| *evidence == Evidence::Done).map(|(intent, _)| *intent);
         let Some(intent) = done.max_by_key(|intent| self.agreement(&intent.noted.snapshot, row)) else {
-            let contradictory = told.iter().any(|(_, evidence)| *evidence == Evidence::Contradictory);
-            return match link.and_then(|link| self.untold(intents, link, row, contradictory)) {
+            let why = Untold {
+                contradictory: told.iter().any(|(_, evidence)| *evidence == Evidence::Contradictory),
+                lines_anew: told.iter().any(|(intent, _)| {
+                    let lost = &intent.noted.snapshot;
+                    !is_stale(intent)
+                        && recreated::changes_lines(lost, known)
+                        && recreated::are_anew(&self.job, lost, row)
+                }),
+            };
+            return match link.and_then(|link| self.untold(intents, link, row, why)) {
                 Some(update) => Resolved::Untold(Box::new(untold(&intents[0].noted.key, update))),
                 None => Resolved::Undone(Note { refresh: true, ..Note::default() }),
             };
@@ -232,10 +243,11 @@ impl Applier<'_> {
     /// Whether a lost request was done, by what it was to change and what is in `row`. Each request is one transaction, so
     /// that one trace of it tells, whatever people have changed since, unless something else says the opposite: they may have
     /// changed the same. A line that was added must not be added twice. That a line is missing that was to be removed tells
-    /// only when nothing speaks against it, since a person may have deleted it.
+    /// only when nothing speaks against it, since a person may have deleted it. Lines that were made anew tell nothing.
     fn evidence(&self, snapshot: &Snapshot, known: &[LinkedLine], row: &Row) -> Evidence {
         let rows = compare::document_lines(&self.job, row);
         let find = |line: &LinkedLine| compare::find_line(&self.job, line, &rows);
+        let anew = recreated::are_anew(&self.job, snapshot, row);
         let header = snapshot.sent.iter().map(|(name, sent)| {
             let is = |value: &Value| self.job.same(name, value, row.get(name));
             trace(sent, snapshot.answered(name), is)
@@ -251,8 +263,8 @@ impl Applier<'_> {
                 line.sent.iter().map(property).collect()
             }
         };
-        let traces: Vec<Trace> = header.chain(snapshot.lines.iter().flat_map(of_line)).collect();
-        let removed = |line: &&LinkedLine| !snapshot.lines.iter().any(|kept| kept.key == line.key);
+        let traces: Vec<Trace> = header.chain(snapshot.lines.iter().filter(|_| !anew).flat_map(of_line)).collect();
+        let removed = |line: &&LinkedLine| !anew && !snapshot.lines.iter().any(|kept| kept.key == line.key);
         let mut removed = known.iter().filter(removed).peekable();
         let [added, not_added, is_for, is_against] =
             [Trace::Added, Trace::NotAdded, Trace::For, Trace::Against].map(|trace| traces.contains(&trace));

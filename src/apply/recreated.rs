@@ -32,7 +32,29 @@ enum By {
 
 /// What has become of the lines of `known` in `row`, as it was read.
 pub(super) fn read(job: &ApplyJob, known: &Snapshot, row: &Row) -> Lines {
-    follow(job, known, &[], row, By::Others)
+    if known.lines_unclear { Lines::Unclear } else { follow(job, known, &[], row, By::Others) }
+}
+
+/// Whether BC has made all lines anew since `known` was noted, so that neither ids nor sequences tell one from another.
+pub(super) fn are_anew(job: &ApplyJob, known: &Snapshot, row: &Row) -> bool {
+    let held = compare::document_lines(job, row);
+    !held.is_empty() && can_be_anew(job, known, row) && !is_any_there(&known.lines, &held)
+}
+
+/// Whether what was `lost` would have changed lines of ours, as they were `known` before.
+pub(super) fn changes_lines(lost: &Snapshot, known: &[LinkedLine]) -> bool {
+    let is_known = |line: &LinkedLine| known.iter().any(|known| known.key == line.key && known.sent == line.sent);
+    lost.lines.len() != known.len() || !lost.lines.iter().all(is_known)
+}
+
+/// Whether the header has changed since the lines were seen in a way that makes BC make them anew.
+fn can_be_anew(job: &ApplyJob, known: &Snapshot, row: &Row) -> bool {
+    changed(known, row).any(|name| job.schema.recreates_lines.contains(&name))
+}
+
+/// Whether any of `ours` is still there by its id.
+fn is_any_there(ours: &[LinkedLine], held: &[Row]) -> bool {
+    ours.iter().any(|line| held.iter().any(|row| line.id.as_deref() == Some(row.id.as_str())))
 }
 
 /// What has become of the lines of `known` in `row`, which was made to hold `known`. `before` are all lines that it had,
@@ -45,10 +67,8 @@ pub(super) fn written(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], 
 
 fn follow(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row, by: By) -> Lines {
     let (ours, held) = (known.lines.as_slice(), compare::sorted_lines(job, row));
-    let can_be_anew = changed(known, row).any(|name| job.schema.recreates_lines.contains(&name));
-    let is_there = |line: &LinkedLine| held.iter().any(|row| line.id.as_deref() == Some(row.id.as_str()));
     let had_ids = ours.iter().any(|line| line.id.is_some());
-    if can_be_anew && had_ids && !held.is_empty() && !ours.iter().any(is_there) {
+    if had_ids && are_anew(job, known, row) {
         let found = if before.len() == held.len() {
             by_place(job, ours, before, &held, by)
         } else {

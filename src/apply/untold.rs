@@ -7,6 +7,9 @@
 //! Or the row contradicts itself: a part of the change is there, and another one is as before. A person has made the same
 //! change, and ours never came; or ours came, and a person has taken back a part. What is as before is in conflict then,
 //! whoever wins it: neither is the change given up, nor what a person did overwritten without a word.
+//!
+//! Or somebody had BC make the lines anew before it was found out whether ours had changed them. Then nobody can tell
+//! which lines are there, and they are not written before a person has said so.
 
 use super::Applier;
 use super::adopt::no_draft;
@@ -15,27 +18,38 @@ use crate::bc::Row;
 use crate::ledger::{Intent, Link, LinkUpdate};
 use crate::model::{OnConflict, Snapshot, Value, Values};
 
+/// Why nobody can tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Untold {
+    /// A part of a change is there, and another one is as before.
+    pub(super) contradictory: bool,
+    /// A change was to change lines, and all of them have been made anew since.
+    pub(super) lines_anew: bool,
+}
+
 /// Instead of what was sent last, where nobody can tell: nothing that BC holds or the source wants is equal to it.
 fn nothing_known() -> Value {
     Value::List(Vec::new())
 }
 
 impl Applier<'_> {
-    /// The link to `row` with what nobody can tell any more, after `lost` changes that left no trace, or `contradictory`
-    /// ones; `None` when all is known, or nobody is to be asked.
-    pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row, contradictory: bool) -> Option<LinkUpdate> {
-        if self.job.on_conflict != OnConflict::Hold && !contradictory {
-            return None;
-        }
+    /// The link to `row` with what nobody can tell any more, after `lost` changes that left no trace, or left it `of` some
+    /// kind; `None` when all is known, or nobody is to be asked.
+    pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row, of: Untold) -> Option<LinkUpdate> {
+        let Untold { contradictory, lines_anew } = of;
+        let asks = self.job.on_conflict == OnConflict::Hold;
         let nobody_knows = |held: Option<&Value>, ours: [Option<&Value>; 2], same: &dyn Fn(&Value) -> bool| {
-            if contradictory { held.is_some() } else { compare::is_theirs(held, ours, |value, _| same(value)) }
+            let is_theirs = || asks && compare::is_theirs(held, ours, |value, _| same(value));
+            if contradictory { held.is_some() } else { is_theirs() }
         };
         let mut snapshot = link.snapshot.clone();
         let lost: Vec<_> = lost.iter().map(|intent| &intent.noted.snapshot).collect();
         let of_header: Vec<_> = lost.iter().map(|lost| &lost.sent).collect();
-        let Snapshot { sent, answered, lines, .. } = &mut snapshot;
+        let Snapshot { sent, answered, lines, lines_unclear, .. } = &mut snapshot;
         let same = |name: &str, value: &Value, held: Option<&Value>| self.job.same(name, value, held);
         let mut any = forget(sent, answered, &of_header, row, same, nobody_knows);
+        *lines_unclear |= lines_anew;
+        any |= lines_anew;
         let rows = compare::document_lines(&self.job, row);
         for line in lines {
             let Some(row) = compare::find_line(&self.job, line, &rows) else { continue };

@@ -46,11 +46,12 @@ impl Link {
         self.draft == part_applied()
     }
 
-    /// The link as it is when nothing is known of what its row holds. Which lines are ours is still known: they keep their
-    /// ids, also when the ledger or Business Central was restored.
+    /// The link as it is when nothing is known of what its row holds. Which lines are ours is still known, if it was before:
+    /// they keep their ids, also when the ledger or Business Central was restored.
     #[must_use]
     pub fn unknown(&self) -> Self {
-        let snapshot = Snapshot { lines: self.snapshot.lines.clone(), ..Snapshot::default() };
+        let Snapshot { lines, lines_unclear, .. } = &self.snapshot;
+        let snapshot = Snapshot { lines: lines.clone(), lines_unclear: *lines_unclear, ..Snapshot::default() };
         Self { draft: Fingerprint::of([]), snapshot, doubtful: false, ..self.clone() }
     }
 }

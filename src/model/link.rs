@@ -50,6 +50,9 @@ pub struct Snapshot {
     pub lines: Vec<LinkedLine>,
     /// What the header held when the lines were last seen, of the properties whose change makes BC change the lines.
     pub seen_with: Values,
+    /// Whether nobody can tell which lines are ours: a change of ours may have added or removed some, before somebody had
+    /// BC make all of them anew.
+    pub lines_unclear: bool,
     /// What the row held before it was blocked because the source lost its record: put back when the source has it again.
     pub put_back: Values,
 }
@@ -75,6 +78,9 @@ impl Snapshot {
         }
         if !self.seen_with.is_empty() {
             members.push(("seen_with".to_owned(), map(&self.seen_with)));
+        }
+        if self.lines_unclear {
+            members.push(("lines_unclear".to_owned(), Value::Bool(true)));
         }
         if !self.put_back.is_empty() {
             members.push(("put_back".to_owned(), map(&self.put_back)));
@@ -111,6 +117,7 @@ impl Snapshot {
             answered: map(value.get("answered")),
             lines,
             seen_with: map(value.get("seen_with")),
+            lines_unclear: value.get("lines_unclear") == Some(&Value::Bool(true)),
             put_back: map(value.get("put_back")),
         })
     }
@@ -161,6 +168,7 @@ mod tests {
                 put_back: vec![("unitPrice".to_owned(), Value::number("99"))],
             }],
             seen_with: vec![("customerId".to_owned(), Value::from("x"))],
+            lines_unclear: true,
             put_back: vec![("blocked".to_owned(), Value::from("Ship"))],
         };
         let read = Snapshot::parse(&snapshot.to_json()).unwrap();

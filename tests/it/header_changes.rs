@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::bed::{TestBed, bed, bed_with};
+use crate::outbox::{DONE_AND_DROPPED, DROPPED, cut_off};
 
 /// Order 1 with so many lines for customer 1, and a customer 2. Totals are not looked at.
 async fn an_order(bed: &mut TestBed, lines: i64) {
@@ -114,6 +115,60 @@ async fn lines_are_told_from_those_that_a_person_adds_by_their_items() {
         assert_eq!(bed.told_lines(1), ["10000 3 Line 2", "20000 8 Line 3", "30000 5 Item"]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_person_is_asked_when_a_lost_change_may_lie_under_lines_that_they_had_made_anew() {
+    const ADDED: &str = "INSERT INTO order_line VALUES (1, 4, 'ITEM-9', '4', '2.50', 'Line 4', 4)";
+    const REMOVED: &str = "DELETE FROM order_line WHERE line_no = 3";
+    const CHANGED: &str = "UPDATE order_line SET qty = '7' WHERE line_no = 3";
+    for policy in ["hold", "source_wins", "bc_wins"] {
+        for (change, there) in
+            [ADDED, REMOVED, CHANGED].into_iter().flat_map(|change| [(change, true), (change, false)])
+        {
+            bed(async |bed| {
+                bed.configure("on_conflict = \"hold\"", &format!("on_conflict = \"{policy}\""));
+                an_order(bed, 3).await;
+                bed.crm(change).await;
+                cut_off(bed, if there { DONE_AND_DROPPED } else { DROPPED }).await;
+                a_person_moves_it(bed);
+                let held = priced(bed);
+                bed.run().await.exits(1).did("orders", "1 queued, 1 conflict");
+                let reason = bed.reason("orders", "1").await;
+                assert!(reason.contains("`bcsync resolve orders 1 --take source`"), "{reason}");
+                assert_eq!(bed.ledger("SELECT * FROM intent").await, [""; 0]);
+                // Nothing is written before somebody has said whose the lines are, and not when they cannot be.
+                bed.crm("UPDATE sales_order SET ordered_on = '2026-02-04'").await;
+                bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+                bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+                if change != CHANGED && !there {
+                    bed.run().await.exits(1);
+                    assert_eq!(priced(bed), held, "{policy} {change} {there}");
+                    if change == ADDED {
+                        let line = json!({ "lineType": "Item", "lineObjectNumber": "ITEM-9", "quantity": 3 });
+                        bed.insert_line(bed.order(1)["id"].as_str().unwrap(), &line).await;
+                    } else {
+                        bed.person("salesOrderLines", &bed.lines(1)[2], Deed::Delete);
+                    }
+                    bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+                }
+                bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+                let mut wanted = vec!["2 2.25 Line 1", "3 2.25 Line 2", "1 2.25 Line 3"];
+                match change {
+                    ADDED => wanted.push("4 2.5 Line 4"),
+                    REMOVED => wanted.truncate(2),
+                    _ => wanted[2] = "7 2.25 Line 3",
+                }
+                assert_eq!(priced(bed), wanted, "{policy} {change} {there}");
+                assert_eq!(bed.order(1)["customerNumber"], "C2");
+                bed.crm("UPDATE order_line SET qty = '12' WHERE line_no = 1").await;
+                bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+                wanted[0] = "12 2.25 Line 1";
+                assert_eq!(priced(bed), wanted);
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::bed::{TestBed, bed, writes};
 
-const DROPPED: FaultKind = FaultKind::Drop { committed: false, after_operations: 0 };
-const DONE_AND_DROPPED: FaultKind = FaultKind::Drop { committed: true, after_operations: 0 };
+pub(crate) const DROPPED: FaultKind = FaultKind::Drop { committed: false, after_operations: 0 };
+pub(crate) const DONE_AND_DROPPED: FaultKind = FaultKind::Drop { committed: true, after_operations: 0 };
 const LATE: FaultKind = late(150);
 
 /// The connection breaks, and the request takes effect after so many milliseconds.
@@ -759,7 +759,7 @@ async fn lost_change_of_lines(bed: &mut TestBed, kind: FaultKind) {
 }
 
 /// A pass in which the change of an order is struck by `kind`, and nothing can be found out afterwards.
-async fn cut_off(bed: &mut TestBed, kind: FaultKind) {
+pub(crate) async fn cut_off(bed: &mut TestBed, kind: FaultKind) {
     bed.strike("PATCH", "salesOrders", kind);
     // The read before the change succeeds, the one that would tell what became of it does not.
     let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
