@@ -119,6 +119,7 @@ CREATE TABLE intent (
     fingerprint BLOB NOT NULL,     -- of the outbox row this was made from
     draft       BLOB NOT NULL,     -- 128 bits over the draft
     match_value TEXT,
+    matched     TEXT,              -- JSON: the properties of `match_on` and their values, by which a lost create is looked for; null for a change
     snapshot    TEXT NOT NULL,     -- JSON: what the link will hold once this is settled; until then `answered` is what BC held before
     total       TEXT,              -- JSON: the total that the document must come to
     partial     INTEGER NOT NULL DEFAULT 0,  -- 1: one step of a change; more follow

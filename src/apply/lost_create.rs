@@ -11,34 +11,15 @@ use super::matching::{Found, Sought};
 use super::recover::Resolved;
 use super::round::Note;
 use crate::bc::Row;
-use crate::ledger::{Intent, Reason, SettledLink};
+use crate::ledger::{Intent, NewIntent, Reason, SettledLink};
 use crate::model::{LinkedLine, Outcome, Snapshot, Value};
-use crate::schema::{Kind, is_blank};
+use crate::schema::is_blank;
 
 impl Applier<'_> {
-    /// What to look for to find the row that `intent` was to make.
+    /// What to look for to find the row that `intent` was to make: by what it was matched on when it was sent.
     pub(super) fn sought(&self, intent: &Intent) -> Sought {
-        let sent = &intent.noted.snapshot.sent;
-        // By what was sent, whatever `match_on` was then. Only what is sent once is not in there.
-        let values: Option<Vec<_>> =
-            self.job.match_on.iter().map(|name| intent.noted.snapshot.sent(name).cloned()).collect();
-        let values = values.unwrap_or_else(|| self.parse_match_value(intent.noted.match_value.as_deref()));
-        Sought::new(&intent.noted.key, values, self.job.schema.document, sent)
-    }
-
-    /// The values of the match properties in a canonical match value.
-    fn parse_match_value(&self, text: Option<&str>) -> Vec<Value> {
-        let text = text.unwrap_or_default();
-        let is_number = |name: &String| {
-            let schema = self.job.schema.property(name);
-            schema.is_some_and(|schema| matches!(schema.kind, Kind::Decimal | Kind::Integer))
-        };
-        match (self.job.match_on.as_slice(), Value::parse(text)) {
-            ([only], _) if is_number(only) => vec![Value::number(text)],
-            ([_], _) => vec![Value::from(text)],
-            (_, Ok(Value::List(values))) => values,
-            _ => Vec::new(),
-        }
+        let noted = &intent.noted;
+        Sought::new(&noted.key, noted.matched.clone(), self.job.schema.document, &noted.snapshot.sent)
     }
 
     /// Looks once more for the documents that are about to be given up, whoever's they are: a person can have given one
@@ -131,7 +112,9 @@ impl Applier<'_> {
             return Resolved::Undone(Note::default());
         }
         // BC lets only one of them be made, a lost one or the next; but only as long as they have the same key.
-        let one_at_most = self.job.key_is_enforced() && wanted.is_some() && wanted == last.noted.match_value.as_deref();
+        let as_now = last.noted.matched.iter().map(|(name, _)| name).eq(&self.job.match_on);
+        let one_at_most =
+            as_now && self.job.key_is_enforced() && wanted.is_some() && wanted == last.noted.match_value.as_deref();
         if one_at_most { Resolved::Beside } else { Resolved::Open(self.until(last)) }
     }
 
@@ -145,7 +128,7 @@ impl Applier<'_> {
     /// which most is in the row, and the earliest when several say the same.
     pub(super) fn maker<'a>(&self, creates: &'a [Intent], row: &Row) -> Option<&'a Intent> {
         let mut made: Option<(usize, &Intent)> = None;
-        for create in creates.iter().filter(|create| self.descends_from(&create.noted.snapshot, row)) {
+        for create in creates.iter().filter(|create| self.descends_from(&create.noted, row)) {
             let agreement = self.agreement(&create.noted.snapshot, row);
             if made.is_none_or(|(most, _)| agreement > most) {
                 made = Some((agreement, create));
@@ -156,12 +139,11 @@ impl Applier<'_> {
 
     /// Whether `row` is rather the one that was made as `create` says than somebody else's: most of what tells still holds,
     /// and if a document has lines, one that came with it is among them. The rest a person can have changed since.
-    fn descends_from(&self, create: &Snapshot, row: &Row) -> bool {
-        let Snapshot { sent, lines, .. } = create;
+    fn descends_from(&self, create: &NewIntent, row: &Row) -> bool {
+        let Snapshot { sent, lines, .. } = &create.snapshot;
+        let is_matched = |name: &String| create.matched.iter().any(|(matched, _)| matched == name);
         let overwritten = |other: &str| sent.iter().any(|(name, _)| self.job.schema.overwritten(name, other));
-        let tells = |(name, value): &&(String, Value)| {
-            !self.job.match_on.contains(name) && !overwritten(name) && !is_blank(value)
-        };
+        let tells = |(name, value): &&(String, Value)| !is_matched(name) && !overwritten(name) && !is_blank(value);
         let telling = sent.iter().filter(tells);
         let (holds, differs): (Vec<_>, Vec<_>) =
             telling.partition(|(name, value)| self.job.same(name, value, row.get(name)));

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Applier;
 use crate::bc::{Failure, Query, Row};
-use crate::model::{EntityName, Value};
+use crate::model::{EntityName, Value, Values};
 use crate::schema::Kind;
 
 /// A record whose row is looked for.
@@ -17,8 +17,8 @@ use crate::schema::Kind;
 pub(super) struct Sought {
     /// The record's key.
     pub(super) key: String,
-    /// The values of the match properties, in their order.
-    pub(super) values: Vec<Value>,
+    /// The match properties and their values; empty when the record has not all of them, so that nothing is found.
+    pub(super) matched: Values,
     /// The customer of a document: its match value is often the customer's own number, repeated elsewhere.
     pub(super) customer: Option<Value>,
 }
@@ -40,10 +40,10 @@ pub(super) enum Found {
 const CUSTOMER: [&str; 2] = ["customerId", "customerNumber"];
 
 impl Sought {
-    /// What is looked for to find `values` of the match properties; `customer` of `properties` when it is a document.
-    pub(super) fn new(key: &str, values: Vec<Value>, document: bool, properties: &[(String, Value)]) -> Self {
+    /// What is looked for to find the row that is `matched`; its customer is in `properties` when it is a document.
+    pub(super) fn new(key: &str, matched: Values, document: bool, properties: &[(String, Value)]) -> Self {
         let customer = properties.iter().find(|(name, _)| document && CUSTOMER.contains(&name.as_str()));
-        Self { key: key.to_owned(), values, customer: customer.map(|(_, value)| value.clone()) }
+        Self { key: key.to_owned(), matched, customer: customer.map(|(_, value)| value.clone()) }
     }
 }
 
@@ -77,24 +77,32 @@ impl Applier<'_> {
         expand: Option<&str>,
         sought: &[Sought],
     ) -> Result<Vec<Row>, Failure> {
-        let Some(property) = self.job.match_on.first() else { return Ok(Vec::new()) };
-        let guid = self.job.schema.property(property).is_some_and(|schema| matches!(schema.kind, Kind::Guid));
-        let mut values: Vec<Value> = Vec::with_capacity(sought.len());
-        for one in sought {
-            values.extend(one.values.first().cloned());
+        // Several are looked for at once when `match_on` was changed while a create was open.
+        let mut by_property: Vec<(&str, Vec<Value>)> = Vec::new();
+        for (name, value) in sought.iter().filter_map(|one| one.matched.first()) {
+            match by_property.iter_mut().find(|(known, _)| known == name) {
+                Some((_, values)) => values.push(value.clone()),
+                None => by_property.push((name, vec![value.clone()])),
+            }
         }
-        let query = Query { company: &self.job.company, entity, select: &[], expand };
-        self.outlet.reader.find(query, property, &values, guid).await
+        let mut rows: Vec<Row> = Vec::new();
+        for (property, values) in by_property {
+            let guid = self.job.schema.property(property).is_some_and(|schema| matches!(schema.kind, Kind::Guid));
+            let query = Query { company: &self.job.company, entity, select: &[], expand };
+            let found = self.outlet.reader.find(query, property, &values, guid).await?;
+            let new: Vec<_> = found.into_iter().filter(|row| rows.iter().all(|known| known.id != row.id)).collect();
+            rows.extend(new);
+        }
+        Ok(rows)
     }
 
     fn is_of(&self, sought: &Sought, row: &Row) -> bool {
-        let matches = |(name, value): (&String, &Value)| self.job.same(name, value, row.get(name));
+        let matches = |(name, value): &(String, Value)| self.job.same(name, value, row.get(name));
         let same_customer = match &sought.customer {
             None => true,
             Some(customer) => CUSTOMER.iter().any(|name| self.job.same(name, customer, row.get(name))),
         };
-        let all_known = self.job.match_on.len() == sought.values.len();
-        same_customer && all_known && self.job.match_on.iter().zip(&sought.values).all(matches)
+        same_customer && !sought.matched.is_empty() && sought.matched.iter().all(matches)
     }
 }
 

@@ -76,8 +76,8 @@ pub(super) enum What {
         lines: Option<Vec<NewLine>>,
         /// When the look-up that proved the absence was begun.
         absent_since: Instant,
-        /// The values it was looked up by.
-        match_values: Vec<Value>,
+        /// The match properties it was looked up by, and their values.
+        matched: Values,
         /// The customer of a document, by which rows are told apart.
         customer: Option<Value>,
     },
@@ -144,6 +144,10 @@ impl Write {
             What::Delete { bc_id, etag, .. } => (IntentKind::Delete, Some(bc_id.clone()), Some(etag.clone())),
             What::Order { bc_id, etag, .. } => (IntentKind::UpdateOrder, Some(bc_id.clone()), Some(etag.clone())),
         };
+        let matched = match &self.what {
+            What::Create { matched, .. } => matched.clone(),
+            What::Update { .. } | What::Delete { .. } | What::Order { .. } => Values::new(),
+        };
         NewIntent {
             key: self.key.clone(),
             kind,
@@ -152,6 +156,7 @@ impl Write {
             fingerprint: self.fingerprint,
             draft: self.draft,
             match_value: self.match_value.clone(),
+            matched,
             snapshot: self.snapshot.clone(),
             total: self.total.clone(),
             partial: matches!(self.what, What::Order { partial: true, .. }),

@@ -21,7 +21,7 @@ use crate::diff;
 use crate::ledger::{FieldChange, Link, OutboxRow, Reason, SettledLink, Settlement};
 use crate::model::{
     Action, Adopt, BrakeLimit, ErrorClass, LinkedLine, Mode, NewLine, NewRow, OnMissing, Outcome, PropertyChange,
-    RecordState, Resolved, Snapshot, Take, Value,
+    RecordState, Resolved, Snapshot, Take, Value, Values,
 };
 
 impl Applier<'_> {
@@ -291,8 +291,9 @@ impl Applier<'_> {
     /// What to look for to find the row of a record.
     pub(super) fn sought_by(&self, candidate: &Candidate) -> Sought {
         let Candidate { row, resolved, .. } = candidate;
-        let values = self.job.match_on.iter().filter_map(|name| literal(resolved, name).cloned()).collect();
-        Sought::new(&row.key, values, self.job.schema.document, &resolved.properties)
+        let value = |name: &String| Some((name.clone(), literal(resolved, name)?.clone()));
+        let matched: Option<Values> = self.job.match_on.iter().map(value).collect();
+        Sought::new(&row.key, matched.unwrap_or_default(), self.job.schema.document, &resolved.properties)
     }
 
     async fn prepare_unlinked(
@@ -359,8 +360,8 @@ fn create(candidate: &Candidate, absent_since: Instant, sought: Sought) -> Prepa
         lines: lines.iter().flatten().map(linked).collect(),
         ..Snapshot::default()
     };
-    let Sought { values: match_values, customer, .. } = sought;
-    let what = What::Create { properties, lines, absent_since, match_values, customer };
+    let Sought { matched, customer, .. } = sought;
+    let what = What::Create { properties, lines, absent_since, matched, customer };
     Prepared::Write(Box::new(Write::new(&candidate.row, what, snapshot, Vec::new())))
 }
 

@@ -59,8 +59,8 @@ impl Applier<'_> {
         renewals: &mut Renewals,
     ) -> Result<(), ApplyError> {
         let seek = |write: &Write| match &write.what {
-            What::Create { match_values, customer, .. } if is_stale(write) => {
-                Some(Sought { key: write.key.clone(), values: match_values.clone(), customer: customer.clone() })
+            What::Create { matched, customer, .. } if is_stale(write) => {
+                Some(Sought { key: write.key.clone(), matched: matched.clone(), customer: customer.clone() })
             }
             _ => None,
         };

@@ -9,7 +9,7 @@ use super::checksum::Checksum;
 use super::rows::{json, json_list};
 use super::withdraw::{IN_OUTBOX, release};
 use super::{JobId, Ledger, LedgerError, RunId};
-use crate::model::{Fingerprint, Snapshot, Value};
+use crate::model::{Fingerprint, Snapshot, Value, Values};
 
 /// What the request would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct NewIntent {
     pub draft: Fingerprint,
     /// The canonical match value.
     pub match_value: Option<String>,
+    /// The match properties of a create and their values, by which its row is looked for; empty for a change.
+    pub matched: Values,
     /// What the link will hold once this is settled; until then `answered` is what BC held before.
     pub snapshot: Snapshot,
     /// The total that the document must come to.
@@ -87,6 +89,7 @@ struct Noted<'a> {
     fingerprint: String,
     draft: String,
     match_value: Option<&'a str>,
+    matched: Option<String>,
     snapshot: String,
     total: Option<String>,
     partial: bool,
@@ -110,6 +113,7 @@ impl<'a> Noted<'a> {
             fingerprint: intent.fingerprint.to_string(),
             draft: intent.draft.to_string(),
             match_value: intent.match_value.as_deref(),
+            matched: (!intent.matched.is_empty()).then(|| Value::Map(intent.matched.clone()).to_json()),
             snapshot: intent.snapshot.to_json(),
             total: intent.total.as_ref().map(Value::to_json),
             partial: intent.partial,
@@ -119,8 +123,20 @@ impl<'a> Noted<'a> {
     fn checksum(&self, job: JobId, sent_at: &str, clock_ahead: Option<i64>) -> Checksum {
         let sum = Checksum::of_job("intent", job).text(self.key).text(self.kind).nullable(self.bc_id);
         let sum = sum.nullable(self.base_etag).text(&self.fingerprint).text(&self.draft).nullable(self.match_value);
-        let sum = sum.text(&self.snapshot).nullable(self.total.as_deref()).number(self.partial.into()).text(sent_at);
+        let sum = sum
+            .nullable(self.matched.as_deref())
+            .text(&self.snapshot)
+            .nullable(self.total.as_deref())
+            .number(self.partial.into())
+            .text(sent_at);
         sum.nullable(clock_ahead.map(|ahead| ahead.to_string()).as_deref())
+    }
+}
+
+fn parse_map(json: &str) -> Option<Values> {
+    match Value::parse(json) {
+        Ok(Value::Map(values)) => Some(values),
+        _ => None,
     }
 }
 
@@ -138,6 +154,7 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         fingerprint: fingerprint.to_string(),
         draft: draft.to_string(),
         match_value: row.try_get("match_value")?,
+        matched: row.try_get("matched")?,
         snapshot: row.try_get("snapshot")?,
         total: row.try_get("total")?,
         partial: row.try_get("partial")?,
@@ -146,9 +163,10 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         IntentKind::parse(noted.kind),
         Snapshot::parse(&noted.snapshot).ok(),
         noted.total.as_deref().map(Value::parse).transpose().ok(),
+        noted.matched.as_deref().map_or(Some(Vec::new()), parse_map),
         DateTime::parse_from_rfc3339(stored_at).ok(),
     );
-    let (Some(kind), Some(snapshot), Some(total), Some(sent_at)) = parsed else { return Ok(None) };
+    let (Some(kind), Some(snapshot), Some(total), Some(matched), Some(sent_at)) = parsed else { return Ok(None) };
     if noted.checksum(job, stored_at, clock_ahead).finish() != checksum {
         return Ok(None);
     }
@@ -161,6 +179,7 @@ fn read(job: JobId, row: &SqliteRow) -> Result<Option<Intent>, sqlx::Error> {
         fingerprint,
         draft,
         match_value: text(noted.match_value),
+        matched,
         snapshot,
         total,
         partial: noted.partial,
@@ -200,16 +219,17 @@ impl Ledger {
         };
         let rows: Vec<_> = intents.iter().map(seal).collect();
         sqlx::query(
-            "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, snapshot, \
-             total, partial, run_id, sent_at, clock_ahead, checksum) \
+            "INSERT INTO intent (job_id, key, kind, bc_id, base_etag, fingerprint, draft, match_value, matched, \
+             snapshot, total, partial, run_id, sent_at, clock_ahead, checksum) \
              SELECT ?1, row.value ->> 'key', row.value ->> 'kind', row.value ->> 'bc_id', row.value ->> 'base_etag', \
                     unhex(row.value ->> 'fingerprint'), unhex(row.value ->> 'draft'), row.value ->> 'match_value', \
-                    row.value ->> 'snapshot', row.value ->> 'total', row.value ->> 'partial', ?3, ?4, ?5, \
+                    row.value ->> 'matched', row.value ->> 'snapshot', row.value ->> 'total', row.value ->> 'partial', ?3, ?4, ?5, \
                     unhex(row.value ->> 'checksum') \
              FROM json_each(?2) AS row WHERE true \
              ON CONFLICT (job_id, key) WHERE NOT released DO UPDATE SET kind = excluded.kind, \
              bc_id = excluded.bc_id, base_etag = excluded.base_etag, fingerprint = excluded.fingerprint, \
-             draft = excluded.draft, match_value = excluded.match_value, snapshot = excluded.snapshot, \
+             draft = excluded.draft, match_value = excluded.match_value, matched = excluded.matched, \
+             snapshot = excluded.snapshot, \
              total = excluded.total, partial = excluded.partial, run_id = excluded.run_id, \
              sent_at = excluded.sent_at, clock_ahead = excluded.clock_ahead, checksum = excluded.checksum",
         )

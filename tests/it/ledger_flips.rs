@@ -30,13 +30,14 @@ const PAGE: usize = 4096;
 
 /// Values of columns as a flip may leave them, and that a checksum is over. None of these may go unnoticed, although
 /// SQLite finds nothing wrong with them.
-pub(crate) const VALUES: [(&str, &str, &str); 8] = [
+pub(crate) const VALUES: [(&str, &str, &str); 9] = [
     ("link_detail", "bc_id", "'x' || substr(bc_id, 2)"),
     ("link_detail", "etag", "replace(etag, 'J', 'K')"),
     ("link_detail", "snapshot", "replace(snapshot, '0150', '0151')"),
     ("outbox", "draft", "replace(draft, 'c1.example', 'c1.axample')"),
     ("outbox", "match_value", "match_value || '0'"),
     ("outbox", "removal", "'delete'"),
+    ("intent", "matched", "replace(matched, 'WEB', 'WEC')"),
     ("intent", "base_etag", "replace(base_etag, 'J', 'K')"),
     ("intent", "sent_at", "replace(sent_at, '20', '00')"),
 ];

@@ -469,6 +469,31 @@ async fn a_customer_that_gets_another_number_after_its_create_was_given_up_is_ma
 }
 
 #[tokio::test]
+async fn a_lost_customer_is_looked_for_by_what_it_was_matched_on_when_it_was_sent() {
+    for (kind, is_made) in [(DONE_AND_DROPPED, true), (late(2_000), true), (DROPPED, false)] {
+        bed(async |bed| {
+            bed.configure("match_on = \"number\"", "match_on = \"email\"");
+            bed.configure("number = \"no\"\n", "");
+            bed.accounts([1]).await;
+            lose_a_create(bed, kind).await;
+            // From now on numbers are the source's, and nothing that was sent tells which one the lost customer has.
+            bed.configure("match_on = \"email\"", "match_on = \"number\"");
+            bed.configure("displayName = \"name\"", "number = \"no\"\ndisplayName = \"name\"");
+            bed.configure("rename = false", "rename = true");
+            bed.run().await.exits(0);
+            bed.simulator.settled().await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.ledger("SELECT count(*) FROM links").await, [i32::from(is_made).to_string()]);
+            bed.let_time_pass(WINDOW + 60);
+            bed.run().await.exits(0);
+            assert_eq!(bed.column("customers", "number"), ["C1"]);
+            assert_eq!(bed.ledger("SELECT number FROM links").await, ["C1"]);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn the_number_of_a_customer_that_was_never_made_is_free_for_another_one() {
     bed(async |bed| {
         bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"source_wins\"\nwhere = \"name != 'hidden'\"");
