@@ -3,6 +3,8 @@
 //!
 //! A row whose etag is as in its link is as the link says. In any other one nobody can tell our own newer values from
 //! those of people: `on_conflict` decides about all that differ, and where Business Central would win, a person is asked.
+//! What is sent is guarded by the etag, or by a key that BC enforces. Where nothing is to be sent, and where a row is to be
+//! made that BC would make twice, those requests are waited for.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -17,6 +19,20 @@ use crate::model::{Mode, OnConflict, Outcome, RecordState, Snapshot, Take};
 impl Applier<'_> {
     /// A linked row that was read because its link is doubtful.
     pub(super) fn compare_doubtful(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
+        self.unless_it_may_change(candidate, self.compare_old_link(candidate, link, row))
+    }
+
+    /// `prepared`, unless it takes the record's row for what it is now, and that may still be changed by a request that was
+    /// lost with the newer ledger.
+    pub(super) fn unless_it_may_change(&self, candidate: &Candidate, mut prepared: Prepared) -> Prepared {
+        let is_done = prepared.settlement().is_some_and(|settlement| settlement.link.is_some());
+        match self.may_be_on_its_way("change").filter(|_| is_done) {
+            Some(reason) => candidate.left(RecordState::Pending, reason),
+            None => prepared,
+        }
+    }
+
+    fn compare_old_link(&self, candidate: &Candidate, link: &Link, row: &Row) -> Prepared {
         if row.etag == link.etag {
             return self.compare(candidate, link, row);
         }
@@ -53,13 +69,18 @@ impl Applier<'_> {
     }
 
     /// Why no row is made whose key BC does not enforce: a create that was lost with the newer ledger may still make it.
-    pub(super) fn may_be_on_its_way(&self) -> Option<String> {
-        let restored_at = self.job.restored_at.filter(|_| !self.job.key_is_enforced())?;
+    pub(super) fn create_may_be_on_its_way(&self) -> Option<String> {
+        if self.job.key_is_enforced() { None } else { self.may_be_on_its_way("make") }
+    }
+
+    /// Why nothing is concluded from how a row is now: a request that was lost with the newer ledger may still do this to it.
+    fn may_be_on_its_way(&self, does: &str) -> Option<String> {
+        let restored_at = self.job.restored_at?;
         let window = TimeDelta::from_std(self.job.settle_window).unwrap_or(TimeDelta::MAX);
         let until = restored_at.checked_add_signed(window).unwrap_or(DateTime::<Utc>::MAX_UTC);
         (self.ledger.time() < until).then(|| {
             format!(
-                "the ledger was restored from a backup, and a request that it knows nothing of may still make this row \
+                "the ledger was restored from a backup, and a request that it knows nothing of may still {does} this row \
                  until {}",
                 crate::clock::iso(until)
             )

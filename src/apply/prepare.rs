@@ -312,12 +312,13 @@ impl Applier<'_> {
                     prepared.extend(waits.map(|waits| Prepared::Settled(Box::new(waits))));
                     continue;
                 }
-                Some(Found::Absent(since)) => match self.may_be_on_its_way() {
+                Some(Found::Absent(since)) => match self.create_may_be_on_its_way() {
                     Some(reason) => candidate.left(RecordState::Pending, reason),
                     None => create(&candidate, since, sought),
                 },
                 Some(Found::One(row)) => {
-                    prepared.extend(self.found(&candidate, &row, round).await?);
+                    let found = self.found(&candidate, &row, round).await?;
+                    prepared.extend(found.map(|found| self.unless_it_may_change(&candidate, found)));
                     continue;
                 }
                 Some(Found::Posted(invoice)) => {

@@ -10,6 +10,7 @@ use bcsync::simulator::FaultKind;
 use serde_json::{Value, json};
 
 use crate::bed::{TestBed, bed};
+use crate::outbox;
 use crate::process::in_time;
 
 /// Writes a backup and gives its place.
@@ -22,6 +23,12 @@ async fn backup(bed: &mut TestBed, name: &str) -> PathBuf {
 /// Puts a backup into the place of the ledger.
 fn restore(bed: &TestBed, backup: &Path) {
     fs::copy(backup, bed.folder().join("ledger.db")).unwrap();
+}
+
+/// The same, when no request of the newer ledger can take effect any more.
+fn restore_later(bed: &mut TestBed, backup: &Path) {
+    restore(bed, backup);
+    bed.configure("[targets.main.limits]", "settle_window = \"1ms\"\n\n[targets.main.limits]");
 }
 
 /// Lets everything pass that is waited for because the ledger was restored.
@@ -69,7 +76,7 @@ async fn a_backup_is_whole_private_and_never_written_over_another() {
         assert!(!other.exists() && !bed.folder().join("other.db.unfinished").exists());
 
         // It takes the ledger's place, and is one.
-        fs::copy(&path, &ledger).unwrap();
+        restore_later(bed, &path);
         assert_eq!(bed.ledger("PRAGMA integrity_check").await, ["ok"]);
         let pass = bed.run().await.exits(0).did("customers", "3 staged, 3 equal");
         assert!(pass.message("customers").starts_with("the ledger was restored from a backup"), "{}", pass.details());
@@ -94,7 +101,7 @@ async fn a_backup_beside_a_process_that_writes_is_of_one_moment() {
         crate::bed::pass_of(&ended).exits(0).did("customers", "60 staged, 60 created");
         bed.simulator.configure(|settings| settings.operation_ms = 0);
 
-        restore(bed, &path);
+        restore_later(bed, &path);
         assert_eq!(bed.ledger("PRAGMA integrity_check").await, ["ok"]);
         let (links, outbox) = (bed.ledger("SELECT key FROM link").await, bed.ledger("SELECT key FROM outbox").await);
         assert_eq!(links.len() + outbox.len(), 60, "each record is in one of the two");
@@ -120,7 +127,7 @@ async fn an_old_ledger_makes_nothing_a_second_time() {
         bed.run().await.exits(0);
         let (customers, orders) = (bed.rows("customers"), bed.rows("salesOrders"));
 
-        restore(bed, &old);
+        restore_later(bed, &old);
         // What was changed since is found to be as wanted; what was made since is adopted, or asked about.
         bed.crm("UPDATE account SET credit = '8' WHERE id = 4").await;
         bed.simulator.reset_stats();
@@ -173,7 +180,7 @@ async fn a_backup_in_the_place_of_a_ledger_that_was_killed_is_not_mixed_with_it(
         assert!(!left.is_empty(), "the process had carried everything over");
         let made = bed.rows("customers").len();
 
-        restore(bed, &old);
+        restore_later(bed, &old);
         // Who only looks sees the copy, too.
         assert_eq!(bed.output(&["links", "export"]).await.lines().count(), 4);
         let pass = bed.run().await.exits(0);
@@ -233,7 +240,7 @@ async fn a_line_that_an_old_ledger_does_not_know_is_not_added_again() {
         bed.crm("INSERT INTO order_line VALUES (1, 3, 'ITEM-4', '5', '2.25', 'Line 3', 3)").await;
         bed.run().await.exits(0).did("orders", "1 unchanged, 1 staged, 1 updated");
 
-        restore(bed, &old);
+        restore_later(bed, &old);
         bed.simulator.reset_stats();
         bed.run().await.exits(0).did("orders", "2 staged, 1 adopted, 1 equal");
         assert_eq!(bed.simulator.stats().writes(), 0);
@@ -281,6 +288,40 @@ async fn a_create_that_an_old_ledger_does_not_know_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_change_that_an_old_ledger_does_not_know_is_waited_for() {
+    bed(async |bed| {
+        bed.accounts([1, 2]).await;
+        bed.run().await.exits(0);
+        let old = backup(bed, "old.db").await;
+        let before = bed.customer("C1")["creditLimit"].clone();
+        bed.crm("UPDATE account SET credit = '7'").await;
+        let late = FaultKind::LateCommit { min_ms: 3_000, max_ms: 3_000, answer: None, silent: false };
+        bed.strike("PATCH", "customers", late);
+        outbox::blind(bed, "customers");
+        bed.configure("[retry]", "[retry]\nattempts = 1");
+        bed.run().await.exits(3);
+        bed.simulator.clear_faults();
+        assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["update"; 2]);
+
+        // What was to be changed is as before in the source, and one record is other than ever.
+        restore(bed, &old);
+        bed.crm(&format!(
+            "UPDATE account SET credit = '{before}' WHERE id = 1; UPDATE account SET credit = '8' WHERE id = 2"
+        ))
+        .await;
+        bed.run().await.exits(0).did("customers", "2 staged, 1 updated, 1 pending");
+        let reason = bed.reason("customers", "1").await;
+        assert!(reason.contains("may still change this row until 20"), "{reason}");
+        bed.simulator.settled().await;
+        assert_eq!((&bed.customer("C1")["creditLimit"], &bed.customer("C2")["creditLimit"]), (&json!(7), &json!(8)));
+        let_the_window_pass(bed).await;
+        bed.run().await.exits(0).did("customers", "1 unchanged, 1 queued, 1 adopted");
+        assert_eq!(bed.customer("C1")["creditLimit"], before);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_an_old_ledger_wanted_or_was_allowed_counts_no_more() {
     bed(async |bed| {
         let brake = "[jobs.customers.brake]\ncreates = { max = 1 }\n\n[jobs.customers.fields]";
@@ -295,7 +336,7 @@ async fn what_an_old_ledger_wanted_or_was_allowed_counts_no_more() {
         bed.crm("DELETE FROM account WHERE id = 3").await;
         bed.run().await.exits(0).did("customers", "2 unchanged, 1 deleted");
 
-        restore(bed, &old);
+        restore_later(bed, &old);
         // Nothing is concluded, and nothing done, before everything was read.
         bed.simulator.reset_stats();
         bed.crm("ALTER TABLE account RENAME TO elsewhere").await;
@@ -325,7 +366,7 @@ async fn values_that_an_old_ledger_does_not_know_are_nobodys_until_a_person_says
             bed.run().await.exits(0).did("customers", "1 unchanged, 2 staged, 2 updated");
             bed.edit("customers", &bed.customer("C3"), &json!({ "city": "Bergen" }));
 
-            restore(bed, &old);
+            restore_later(bed, &old);
             bed.crm("UPDATE account SET credit = '8' WHERE id = 1").await;
             bed.simulator.reset_stats();
             // The second is as wanted. Of the others nobody can tell who has changed them.

@@ -19,7 +19,7 @@ const fn late(ms: u64) -> FaultKind {
 const WINDOW: i64 = 20 * 60;
 
 /// Every read by filter fails, so that nothing can be found out.
-fn blind(bed: &TestBed, set: &str) {
+pub(crate) fn blind(bed: &TestBed, set: &str) {
     let kind = FaultKind::Status { status: 500, retry_after: None, committed: false };
     bed.simulator.inject(Fault { every: Some(1), times: None, ..Fault::once(kind, writes("GET", set)) });
 }
