@@ -20,6 +20,7 @@ mod foreign;
 mod gone;
 mod job;
 mod locked;
+mod lost_change;
 mod lost_create;
 mod matching;
 mod operation;

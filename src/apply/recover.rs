@@ -13,19 +13,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
 use super::Applier;
-use super::compare;
 use super::error::ApplyError;
 use super::foreign::Foreign;
 use super::matching::Found;
 use super::reasons::FOUND;
-use super::recreated;
 use super::round::{Note, Released, Round, RowIs, lock};
-use super::untold::Untold;
 use crate::bc::Row;
-use crate::ledger::{
-    History, Intent, IntentKind, Link, LinkUpdate, NewIntent, Next, Reason, RunId, SettledLink, Settlement,
-};
-use crate::model::{Fingerprint, LinkedLine, Outcome, RecordState, Snapshot, Value};
+use crate::ledger::{Intent, IntentKind, NewIntent, Next, Reason, RunId, SettledLink, Settlement};
+use crate::model::{Outcome, RecordState, Value};
 
 /// BC's `Date` has whole seconds, and two of its servers need not agree to the second.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -55,65 +50,9 @@ pub(super) enum Resolved {
     Unclear(String),
 }
 
-/// What a property or line of a row says about a lost request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trace {
-    /// A line is there that the request was to add, by its sequence and item.
-    Added,
-    /// A line is not there that the request was to add; or a person has deleted it.
-    NotAdded,
-    /// It is as the request would have made it, and was not before.
-    For,
-    /// It is as before, and would not be any more.
-    Against,
-    /// Neither.
-    Nothing,
-}
-
-/// Whether a lost request was done, as far as the row tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Evidence {
-    Done,
-    NotDone,
-    /// A part of it is there, and another one is as before: a person has made the same change, or taken back a part.
-    Contradictory,
-}
-
-/// What a property says that was to be `sent`, and of which BC held `before`; `is` tells whether BC holds a value now.
-fn trace(sent: &Value, before: Option<&Value>, is: impl Fn(&Value) -> bool) -> Trace {
-    match (is(sent), before.map(is)) {
-        (true, Some(false)) => Trace::For,
-        (false, Some(true)) => Trace::Against,
-        _ => Trace::Nothing,
-    }
-}
-
 /// `intents` by their records: those of one stand together.
 fn of_one_record(intents: &[Intent]) -> impl Iterator<Item = &[Intent]> {
     intents.chunk_by(|one, next| one.noted.key == next.noted.key)
-}
-
-/// The settlement of a row that is gone, as it was to be.
-fn deleted(intent: &Intent) -> Settlement {
-    let noted = &intent.noted;
-    let link = LinkUpdate {
-        bc_id: noted.bc_id.clone().unwrap_or_default(),
-        number: String::new(),
-        etag: noted.base_etag.clone().unwrap_or_default(),
-        draft: noted.draft,
-        match_value: noted.match_value.clone(),
-        snapshot: noted.snapshot.clone(),
-    };
-    let settlement = Settlement::done(&noted.key, noted.fingerprint, Outcome::Deleted, SettledLink::Removed(link));
-    Settlement { reason: Some(Reason::new(FOUND)), ..settlement }
-}
-
-/// The settlement of lost changes of which nobody can tell whether they were done. It is about no version of the record,
-/// so that the one in the outbox stays there.
-fn untold(key: &str, update: LinkUpdate) -> Settlement {
-    let no_version = Fingerprint::of(["untold"]);
-    let settlement = Settlement::done(key, no_version, Outcome::Equal, SettledLink::Current(update));
-    Settlement { history: History::Never, ..settlement }
 }
 
 impl Applier<'_> {
@@ -176,105 +115,6 @@ impl Applier<'_> {
             self.act(run, round, intents, resolved).await?;
         }
         Ok(())
-    }
-
-    /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
-    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them;
-    /// `stale` is the last one by what BC said.
-    fn resolve_changes(
-        &self,
-        intents: &[Intent],
-        row: Option<&Row>,
-        link: Option<&Link>,
-        stale: bool,
-        as_of: Option<DateTime<Utc>>,
-    ) -> Resolved {
-        let is_delete = |intent: &&Intent| intent.noted.kind == IntentKind::Delete;
-        let Some(row) = row else {
-            // That it is gone is our own doing, if it was to be deleted.
-            return match intents.iter().rfind(is_delete) {
-                Some(intent) => Resolved::Done(Box::new(deleted(intent))),
-                None => Resolved::Undone(Note { row: RowIs::Gone, ..Note::default() }),
-            };
-        };
-        let stands = |intent: &Intent| intent.noted.base_etag.as_deref() == Some(row.etag.as_str());
-        let can_come = |intent: &&Intent| {
-            stands(intent)
-                && !self.window_has_passed(intent, as_of)
-                && !crate::mutant!("an open change is settled by reading")
-        };
-        if let Some(intent) = intents.iter().rfind(can_come) {
-            return Resolved::Released { etag: row.etag.clone(), until: self.until(intent) };
-        }
-        if intents.iter().any(stands) || intents.is_empty() {
-            return Resolved::Undone(Note::default());
-        }
-        let known = link.map_or(&[][..], |link| &link.snapshot.lines);
-        let is_stale = |intent: &Intent| stale && !intent.released;
-        let told: Vec<_> = intents
-            .iter()
-            .filter(|intent| !is_delete(intent))
-            .map(|intent| (intent, self.evidence(&intent.noted.snapshot, known, row)))
-            // BC's own word tells which of the two it is.
-            .filter(|(intent, evidence)| !is_stale(intent) || *evidence != Evidence::Contradictory)
-            .collect();
-        // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
-        let done = told.iter().filter(|(_, evidence)| *evidence == Evidence::Done).map(|(intent, _)| *intent);
-        let Some(intent) = done.max_by_key(|intent| self.agreement(&intent.noted.snapshot, row)) else {
-            let why = Untold {
-                contradictory: told.iter().any(|(_, evidence)| *evidence == Evidence::Contradictory),
-                lines_anew: told.iter().any(|(intent, _)| {
-                    let lost = &intent.noted.snapshot;
-                    !is_stale(intent)
-                        && recreated::changes_lines(lost, known)
-                        && recreated::are_anew(&self.job, lost, row)
-                }),
-            };
-            return match link.and_then(|link| self.untold(intents, link, row, why)) {
-                Some(update) => Resolved::Untold(Box::new(untold(&intents[0].noted.key, update))),
-                None => Resolved::Undone(Note { refresh: true, ..Note::default() }),
-            };
-        };
-        let outcome = if intent.noted.snapshot.is_blocked() { Outcome::Blocked } else { Outcome::Updated };
-        let settlement = Box::new(self.done(intent, row, outcome));
-        if intent.noted.partial { Resolved::Step(settlement) } else { Resolved::Done(settlement) }
-    }
-
-    /// Whether a lost request was done, by what it was to change and what is in `row`. Each request is one transaction, so
-    /// that one trace of it tells, whatever people have changed since, unless something else says the opposite: they may have
-    /// changed the same. A line that was added must not be added twice. That a line is missing that was to be removed tells
-    /// only when nothing speaks against it, since a person may have deleted it. Lines that were made anew tell nothing.
-    fn evidence(&self, snapshot: &Snapshot, known: &[LinkedLine], row: &Row) -> Evidence {
-        let rows = compare::document_lines(&self.job, row);
-        let find = |line: &LinkedLine| compare::find_line(&self.job, line, &rows);
-        let anew = recreated::are_anew(&self.job, snapshot, row);
-        let header = snapshot.sent.iter().map(|(name, sent)| {
-            let is = |value: &Value| self.job.same(name, value, row.get(name));
-            trace(sent, snapshot.answered(name), is)
-        });
-        let of_line = |line: &LinkedLine| match find(line) {
-            None if line.id.is_none() => vec![Trace::NotAdded],
-            Some(_) if line.id.is_none() => vec![Trace::Added],
-            None => Vec::new(),
-            Some(row) => {
-                let property = |(name, sent): &(String, Value)| {
-                    trace(sent, line.answered(name), |value| self.job.same_in_line(name, value, row.get(name)))
-                };
-                line.sent.iter().map(property).collect()
-            }
-        };
-        let traces: Vec<Trace> = header.chain(snapshot.lines.iter().filter(|_| !anew).flat_map(of_line)).collect();
-        let removed = |line: &&LinkedLine| !anew && !snapshot.lines.iter().any(|kept| kept.key == line.key);
-        let mut removed = known.iter().filter(removed).peekable();
-        let [added, not_added, is_for, is_against] =
-            [Trace::Added, Trace::NotAdded, Trace::For, Trace::Against].map(|trace| traces.contains(&trace));
-        match (is_for, is_against || not_added) {
-            _ if added => Evidence::Done,
-            (true, false) => Evidence::Done,
-            (true, true) => Evidence::Contradictory,
-            (false, false) if removed.peek().is_some() && removed.all(|line| find(line).is_none()) => Evidence::Done,
-            (false, _) => Evidence::NotDone,
-        }
     }
 
     /// The settlement of a request that was found done: with the intent's own copy of everything, since the outbox may
