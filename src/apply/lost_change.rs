@@ -74,8 +74,8 @@ fn untold(key: &str, update: LinkUpdate) -> Settlement {
 
 impl Applier<'_> {
     /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
-    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them;
-    /// `stale` is the last one by what BC said.
+    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them, `None` when
+    /// they were to adopt the row; `stale` is the last one by what BC said.
     pub(super) fn resolve_changes(
         &self,
         intents: &[Intent],
@@ -104,7 +104,14 @@ impl Applier<'_> {
         if intents.iter().any(stands) || intents.is_empty() {
             return Resolved::Undone(Note::default());
         }
-        let known = link.map_or(&[][..], |link| &link.snapshot.lines);
+        let before;
+        let link = if let Some(link) = link {
+            link
+        } else {
+            before = self.before_adoption(&intents[0].noted, row);
+            &before
+        };
+        let known = &link.snapshot.lines;
         let is_stale = |intent: &Intent| stale && !intent.released;
         let told: Vec<_> = intents
             .iter()
@@ -125,7 +132,7 @@ impl Applier<'_> {
                         && recreated::are_anew(&self.job, lost, row)
                 }),
             };
-            return match link.and_then(|link| self.untold(intents, link, row, why)) {
+            return match self.untold(intents, link, row, why) {
                 Some(update) => Resolved::Untold(Box::new(untold(&intents[0].noted.key, update))),
                 None => Resolved::Undone(Note { refresh: true, ..Note::default() }),
             };

@@ -15,8 +15,8 @@ use super::Applier;
 use super::adopt::no_draft;
 use super::compare;
 use crate::bc::Row;
-use crate::ledger::{Intent, Link, LinkUpdate};
-use crate::model::{OnConflict, Snapshot, Value, Values};
+use crate::ledger::{Intent, Link, LinkUpdate, NewIntent};
+use crate::model::{LinkedLine, OnConflict, Snapshot, Value, Values};
 
 /// Why nobody can tell.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +33,30 @@ fn nothing_known() -> Value {
 }
 
 impl Applier<'_> {
+    /// The link to `row` as it would have been before the request `noted`, which was to adopt it.
+    pub(super) fn before_adoption(&self, noted: &NewIntent, row: &Row) -> Link {
+        let known = |line: &LinkedLine| {
+            let sent = line.answered.clone();
+            line.id.is_some().then(|| LinkedLine { sent, ..line.clone() })
+        };
+        let Snapshot { answered, lines, seen_with, .. } = &noted.snapshot;
+        let snapshot = Snapshot {
+            sent: answered.clone(),
+            answered: answered.clone(),
+            lines: lines.iter().filter_map(known).collect(),
+            seen_with: seen_with.clone(),
+            ..Snapshot::default()
+        };
+        Link::from(LinkUpdate {
+            bc_id: row.id.clone(),
+            number: row.text(self.job.number_property()).to_owned(),
+            etag: row.etag.clone(),
+            draft: no_draft(),
+            match_value: noted.match_value.clone(),
+            snapshot,
+        })
+    }
+
     /// The link to `row` with what nobody can tell any more, after `lost` changes that left no trace, or left it `of` some
     /// kind; `None` when all is known, or nobody is to be asked.
     pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row, of: Untold) -> Option<LinkUpdate> {

@@ -169,6 +169,39 @@ async fn a_person_is_asked_when_b_may_lie_under_what_they_entered() {
     }
 }
 
+#[tokio::test]
+async fn a_person_is_asked_when_a_lost_adoption_may_lie_under_what_they_entered() {
+    for (adoption_is, take, email) in [
+        (DONE_AND_DROPPED, "source", "b@c1.example"),
+        (DROPPED, "source", "b@c1.example"),
+        (DROPPED, "bc", "by.a@person.example"),
+    ] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"source_wins\"", "on_conflict = \"hold\"");
+            one_customer(bed).await;
+            // A row that differs in one property, and that nobody knows.
+            bed.forget_everything();
+            self::email(bed, "b@c1.example").await;
+            bed.strike("PATCH", "customers", adoption_is);
+            let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
+            let again = Fault { every: Some(2), times: Some(20), ..Fault::once(failed, writes("GET", "customers")) };
+            bed.simulator.inject(again);
+            bed.configure("[retry]", "[retry]\nattempts = 1");
+            bed.run().await.exits(3);
+            bed.configure("attempts = 1\n", "");
+            bed.simulator.clear_faults();
+            assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["update"]);
+            bed.edit("customers", &bed.customer("C1"), &json!({ "email": "by.a@person.example" }));
+            bed.run().await.exits(1).did("customers", "1 queued, 1 conflict");
+            assert_eq!(bed.customer("C1")["email"], "by.a@person.example");
+            bed.output(&["resolve", "customers", "1", "--take", take]).await;
+            bed.run().await.exits(0);
+            assert_eq!(bed.customer("C1")["email"], email);
+        })
+        .await;
+    }
+}
+
 /// A person enters a part of what the source says as well, and our change, which says more, is lost: that a part of it is
 /// there does not tell that it was done.
 #[tokio::test]
