@@ -2,8 +2,9 @@
 //! lines their ids, and may cost them their sequences and prices; another date or way of pricing goes to the lines too.
 //!
 //! Lines that were made anew stay in their order, those of other people among them, and stay lines of the same items.
-//! Ours are found by their place; where that cannot be told, by their items, all of them or none. Nothing is guessed, and
-//! where the header is as it was, lines that are gone were deleted by somebody.
+//! Ours are found by their place; where that cannot be told, by their items, all of them or none. Nothing is guessed. Where
+//! the header is as it was it may have been changed there and back: then all of ours are there again, with their
+//! quantities. Else lines that are gone were deleted by somebody.
 
 use super::compare;
 use super::job::ApplyJob;
@@ -68,7 +69,7 @@ pub(super) fn written(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], 
 fn follow(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row, by: By) -> Lines {
     let (ours, held) = (known.lines.as_slice(), compare::sorted_lines(job, row));
     let had_ids = ours.iter().any(|line| line.id.is_some());
-    if had_ids && are_anew(job, known, row) {
+    if had_ids && !held.is_empty() && !is_any_there(ours, &held) {
         let found = if before.len() == held.len() {
             by_place(job, ours, before, &held, by)
         } else {
@@ -78,7 +79,15 @@ fn follow(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row, b
                 .filter(|order| order.len() == held.len())
                 .and_then(|order| by_place(job, ours, order, &held, by))
         };
-        return found.or_else(|| by_item(job, ours, &held, by)).map_or(Lines::Unclear, Lines::Changed);
+        let found = found.or_else(|| by_item(job, ours, &held, by));
+        if can_be_anew(job, known, row) {
+            return found.map_or(Lines::Unclear, Lines::Changed);
+        }
+        if let Some(lines) =
+            found.filter(|lines| ours.iter().zip(lines).all(|(line, now)| is_as_left(job, line, now, &held)))
+        {
+            return Lines::Changed(lines);
+        }
     }
     if by == By::Us && changed(known, row).next().is_some() {
         let line = |line: &LinkedLine| {
@@ -87,6 +96,19 @@ fn follow(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row, b
         return Lines::Changed(ours.iter().map(line).collect());
     }
     Lines::AsKnown
+}
+
+/// Whether our `line` is in `held` as we left it, as far as BC keeps it when it makes the line anew; `now` tells which it is
+/// there.
+fn is_as_left(job: &ApplyJob, line: &LinkedLine, now: &LinkedLine, held: &[Row]) -> bool {
+    let Some(row) = held.iter().find(|row| now.id.as_deref() == Some(row.id.as_str())) else { return true };
+    let is = |name: &str, value: &Value| job.same_in_line(name, value, row.get(name));
+    match line.sent("quantity") {
+        Some(sent) => {
+            is("quantity", sent) || line.answered("quantity").is_some_and(|answered| is("quantity", answered))
+        }
+        None => line.sent.iter().all(|(name, sent)| is(name, sent)),
+    }
 }
 
 /// The properties that decide about the lines and that `row` holds otherwise than when the lines were last seen.

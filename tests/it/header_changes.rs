@@ -101,6 +101,35 @@ async fn lines_of_one_item_are_told_apart_by_their_place_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn lines_are_ours_after_the_customer_was_changed_there_and_back() {
+    for policy in ["hold", "source_wins", "bc_wins"] {
+        for change in ["UPDATE order_line SET qty = '8' WHERE line_no = 2", "DELETE FROM order_line WHERE line_no = 2"]
+        {
+            bed(async |bed| {
+                bed.configure("on_conflict = \"hold\"", &format!("on_conflict = \"{policy}\""));
+                an_order(bed, 3).await;
+                // The prices of the items, so that nothing is anybody's edit.
+                bed.crm("UPDATE order_line SET price = '1'").await;
+                bed.run().await.exits(0);
+                let before: Vec<_> = bed.lines(1).iter().map(|line| line["id"].clone()).collect();
+                a_person_moves_it(bed);
+                bed.edit("salesOrders", &bed.order(1), &json!({ "customerId": bed.customer("C1")["id"] }));
+                assert!(bed.lines(1).iter().all(|line| !before.contains(&line["id"])));
+                bed.crm(change).await;
+                bed.run().await.exits(0).did("orders", "1 staged, 1 updated");
+                let wanted = if change.starts_with("DELETE") {
+                    vec!["10000 2 Line 1", "30000 1 Line 3"]
+                } else {
+                    vec!["10000 2 Line 1", "20000 8 Line 2", "30000 1 Line 3"]
+                };
+                assert_eq!(bed.told_lines(1), wanted, "{policy}");
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn lines_are_told_from_those_that_a_person_adds_by_their_items() {
     bed(async |bed| {
         an_order(bed, 3).await;
