@@ -192,7 +192,10 @@ impl Applier<'_> {
                 self.leave_open(run, noted, reason).await?;
                 lock(round).open.insert(key.to_owned());
             }
+            // Once in a run, however often it is looked at.
+            Resolved::Unclear(_) if lock(round).unclear.contains(key) => {}
             Resolved::Unclear(reason) => {
+                lock(round).unclear.insert(key.to_owned());
                 warn!(job = %self.job.name, record = %key, "several rows match a request whose answer was lost");
                 // Nothing is sent before a person has said which: the request stays noted as open.
                 self.ledger.hold_back(job, key).await?;

@@ -40,6 +40,8 @@ pub(super) struct Round {
     /// Creates that have made no row so far, in the order of their sending, by records that may be sent again: BC lets only
     /// one of them all be made.
     pub(super) lost_creates: HashMap<String, Vec<Intent>>,
+    /// Records that only a person can tell about, and that were counted and told of.
+    pub(super) unclear: HashSet<String>,
     /// How much of each kind the whole run may do.
     pub(super) allowed: Allowed,
     /// Links that are to be closed.

@@ -656,9 +656,13 @@ async fn an_order_of_which_nobody_can_tell_where_it_is_is_not_made_again_by_time
         bed.run().await.exits(1).did("orders", "1 staged, 1 quarantined");
         assert!(bed.reason("orders", "1").await.contains("`bcsync retry orders 1`"));
         bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
+        // It counts once, however often it is looked at.
+        bed.orders([2], 1).await;
+        bed.strike("POST", "salesOrders", FaultKind::Deadlock);
+        bed.run().await.exits(1).did("orders", "1 queued, 1 staged, 1 created, 1 quarantined");
         bed.output(&["retry", "orders"]).await;
-        bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
-        assert_eq!(bed.rows("salesOrders").len(), 1);
+        bed.run().await.exits(1).did("orders", "1 unchanged, 1 queued, 1 quarantined");
+        assert_eq!(bed.rows("salesOrders").len(), 2);
         let next = bed.ledger_value("SELECT next FROM failed_records").await;
         assert_eq!(next, "looked for in every run; sent after `bcsync retry orders 1`");
 
@@ -666,8 +670,8 @@ async fn an_order_of_which_nobody_can_tell_where_it_is_is_not_made_again_by_time
         let order = bed.order(1);
         bed.disown(&order);
         bed.output(&["retry", "orders", "1"]).await;
-        bed.run().await.exits(0).did("orders", "1 queued, 1 created");
-        assert_eq!(bed.rows("salesOrders").len(), 2);
+        bed.run().await.exits(0).did("orders", "1 unchanged, 1 queued, 1 created");
+        assert_eq!(bed.rows("salesOrders").len(), 3);
     })
     .await;
 }
