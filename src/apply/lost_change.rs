@@ -74,8 +74,8 @@ fn untold(key: &str, update: LinkUpdate) -> Settlement {
 
 impl Applier<'_> {
     /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
-    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them, `None` when
-    /// they were to adopt the row; `stale` is the last one by what BC said.
+    /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them,
+    /// `None` when they were to adopt the row; `stale` is the last one by what BC said.
     pub(super) fn resolve_changes(
         &self,
         intents: &[Intent],

@@ -18,8 +18,8 @@ use crate::bc::Row;
 use crate::ledger::{Intent, Link, LinkUpdate, NewIntent};
 use crate::model::{LinkedLine, OnConflict, Snapshot, Value, Values};
 
-/// Why nobody can tell.
-#[derive(Debug, Clone, Copy, Default)]
+/// What of a row keeps everybody from telling.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Untold {
     /// A part of a change is there, and another one is as before.
     pub(super) contradictory: bool,
@@ -57,10 +57,10 @@ impl Applier<'_> {
         })
     }
 
-    /// The link to `row` with what nobody can tell any more, after `lost` changes that left no trace, or left it `of` some
-    /// kind; `None` when all is known, or nobody is to be asked.
-    pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row, of: Untold) -> Option<LinkUpdate> {
-        let Untold { contradictory, lines_anew } = of;
+    /// The link to `row` with what nobody can tell any more after these `lost` changes; `None` when all is known, or nobody
+    /// is to be asked. Beside those reasons `why` they may have left no trace.
+    pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row, why: Untold) -> Option<LinkUpdate> {
+        let Untold { contradictory, lines_anew } = why;
         let asks = self.job.on_conflict == OnConflict::Hold;
         let nobody_knows = |held: Option<&Value>, ours: [Option<&Value>; 2], same: &dyn Fn(&Value) -> bool| {
             let is_theirs = || asks && compare::is_theirs(held, ours, |value, _| same(value));

@@ -103,9 +103,11 @@ const MATRIX: &[Row] = &[
             "a_ledger_of_a_newer_version_is_left_as_it_is", "a_file_of_another_program_is_left_as_it_is",
             "a_file_that_was_replaced_is_not_written_any_more"]),
         ("tests/it/ledger_restored.rs", &["a_backup_in_the_place_of_a_ledger_that_was_killed_is_not_mixed_with_it"])] },
-    Row { fault: "F23", what: "a ledger that is lost or old", times: "3 kinds of loss", open: "each once", tests: &[
+    Row { fault: "F23", what: "a ledger that is lost or old", times: "3 kinds of loss, and 2 requests that only the newer ledger knew of", open: "each once", tests: &[
         ("tests/it/ledger_restored.rs", &["an_old_ledger_makes_nothing_a_second_time",
-            "a_lost_ledger_makes_nothing_a_second_time"]),
+            "a_lost_ledger_makes_nothing_a_second_time",
+            "a_create_that_an_old_ledger_does_not_know_is_waited_for",
+            "a_change_that_an_old_ledger_does_not_know_is_waited_for"]),
         ("tests/it/ledger_opening.rs", &["a_ledger_that_is_gone_or_empty_is_begun_anew_on_request_only"])] },
     Row { fault: "F24", what: "two processes", times: "6 pairs, two of them standing still for 3 s, longer than all time-outs with BCSYNC_STANDSTILL=300", open: "each once", tests: &[
         ("tests/it/ledger_opening.rs", &["a_process_that_was_overtaken_writes_nothing_more"]),
@@ -122,8 +124,11 @@ const MATRIX: &[Row] = &[
     Row { fault: "F26", what: "a source that changes meanwhile, equal stamps, swapped keys", times: "3 stories, 256 histories", open: "256 histories, where 5,000 are wanted", tests: &[PROPERTY,
         ("tests/it/source.rs", &["parents_and_lines_are_of_one_moment", "a_late_commit_within_the_overlap_is_found"]),
         ("tests/it/fault_matrix.rs", &["customers_that_swap_their_numbers_swap_nothing_else"])] },
-    Row { fault: "F27", what: "a person between read and write", times: "2 stories, 256 histories", open: "256 histories, where 2,000 are wanted; edits between two passes mostly", tests: &[PROPERTY,
+    Row { fault: "F27", what: "a person between read and write", times: "5 stories, 256 histories", open: "256 histories, where 2,000 are wanted; edits between two passes mostly", tests: &[PROPERTY,
         ("tests/it/conflicts.rs", &["an_edit_in_the_last_moment_is_seen"]),
+        ("tests/it/outbox.rs", &["a_person_is_asked_when_a_lost_adoption_may_lie_under_what_they_entered"]),
+        ("tests/it/header_changes.rs", &["lines_are_ours_after_the_customer_was_changed_there_and_back",
+            "a_person_is_asked_when_a_lost_change_may_lie_under_lines_that_they_had_made_anew"]),
         ("tests/it/races.rs", &["a_row_that_is_edited_all_the_time_is_written_in_a_later_pass"])] },
     Row { fault: "F28", what: "few files and little memory", times: "64 open files; 3 GB of addresses", open: "each once", tests: &[
         ("tests/it/fault_matrix.rs", &["sixty_four_open_files_are_enough"]),
