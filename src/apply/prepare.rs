@@ -221,7 +221,10 @@ impl Applier<'_> {
                 anew = Link { snapshot, ..link.clone() };
                 &anew
             }
-            Lines::Unclear => return candidate.unclear_lines(&self.job.name, row),
+            Lines::Unclear => {
+                let closed = self.processed(candidate, link, row, None);
+                return closed.unwrap_or_else(|| candidate.unclear_lines(&self.job.name, row));
+            }
         };
         if unknown {
             return self.adopt(candidate, row, Adopt::Update, &link.snapshot.lines);

@@ -96,6 +96,12 @@ async fn lines_of_one_item_are_told_apart_by_their_place_or_not_at_all() {
         bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
         assert!(bed.reason("orders", "1").await.contains("cannot be told from lines of other people"));
         assert_eq!(bed.told_lines(1), ["20000 8 Line 2"]);
+
+        // Once a part of it is shipped that is no question any more.
+        bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "shipQuantity": 3, "invoiceQuantity": 3 }));
+        bed.person("salesOrders", &bed.order(1), Deed::Post);
+        bed.crm("UPDATE order_line SET qty = '10' WHERE line_no = 2").await;
+        bed.run().await.exits(0).did("orders", "1 staged, 1 closed");
     })
     .await;
 }
