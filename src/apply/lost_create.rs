@@ -85,8 +85,8 @@ impl Applier<'_> {
                 Resolved::Done(Box::new(settlement))
             }
             // A person who sorts these out must not be told that it is over before it is.
-            Found::Several(_) if !intents.iter().all(|intent| self.window_has_passed(intent, as_of)) => {
-                Resolved::Open(self.until(last))
+            Found::Several(ids) if !intents.iter().all(|intent| self.window_has_passed(intent, as_of)) => {
+                Resolved::Open(format!("{}; these rows match already: {}", self.until(last), ids.join(", ")))
             }
             Found::Several(ids) => Resolved::Unclear(format!(
                 "any of these rows in Business Central can be the one of a request whose answer was lost: {}; link the \

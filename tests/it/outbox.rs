@@ -677,6 +677,36 @@ async fn an_order_of_which_nobody_can_tell_where_it_is_is_not_made_again_by_time
 }
 
 #[tokio::test]
+async fn a_person_is_asked_which_of_several_orders_is_the_lost_one_when_no_more_can_come() {
+    bed(async |bed| {
+        bed.accounts([1]).await;
+        bed.orders([1], 2).await;
+        bed.strike("POST", "salesOrders", DROPPED);
+        bed.run().await.exits(0).did("orders", "1 staged, 1 pending");
+        let by_a_person = json!({ "externalDocumentNumber": "WEB-1", "customerNumber": "C1" });
+        bed.load("salesOrders", &json!([by_a_person.clone(), by_a_person]));
+        bed.run().await.exits(0).did("orders", "1 queued, 1 pending");
+        let told = async |bed: &mut TestBed, begin: &str| {
+            let reason = bed.reason("orders", "1").await;
+            assert!(reason.starts_with(begin), "{reason}");
+            for id in bed.column("salesOrders", "id") {
+                assert!(reason.contains(&id), "{reason} does not name {id}");
+            }
+        };
+        told(bed, "pending: a request whose answer was lost may still take effect until ").await;
+        bed.let_time_pass(WINDOW + 60);
+        bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
+        told(bed, "quarantined: any of these rows in Business Central can be the one").await;
+        // None of them is it, and still there is more than one that matches.
+        bed.output(&["retry", "orders", "1"]).await;
+        bed.run().await.exits(1).did("orders", "1 queued, 1 quarantined");
+        told(bed, "quarantined: Business Central has 2 rows that match").await;
+        assert_eq!(bed.rows("salesOrders").len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_order_that_a_person_entered_while_ours_was_open_is_not_taken_for_it() {
     bed(async |bed| {
         bed.accounts([1]).await;
