@@ -182,14 +182,7 @@ async fn a_person_is_asked_when_a_lost_adoption_may_lie_under_what_they_entered(
             // A row that differs in one property, and that nobody knows.
             bed.forget_everything();
             self::email(bed, "b@c1.example").await;
-            bed.strike("PATCH", "customers", adoption_is);
-            let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
-            let again = Fault { every: Some(2), times: Some(20), ..Fault::once(failed, writes("GET", "customers")) };
-            bed.simulator.inject(again);
-            bed.configure("[retry]", "[retry]\nattempts = 1");
-            bed.run().await.exits(3);
-            bed.configure("attempts = 1\n", "");
-            bed.simulator.clear_faults();
+            lose(bed, "PATCH", adoption_is).await;
             assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["update"]);
             bed.edit("customers", &bed.customer("C1"), &json!({ "email": "by.a@person.example" }));
             bed.run().await.exits(1).did("customers", "1 queued, 1 conflict");
@@ -345,15 +338,20 @@ async fn a_customer_that_arrives_late_is_ours_whatever_adopt_says() {
 
 /// The create of a new customer is lost in this way, and what became of it cannot be found out in that pass.
 async fn lose_a_create(bed: &mut TestBed, kind: FaultKind) {
-    bed.strike("POST", "customers", kind);
-    // The first look-up succeeds, and finds nothing.
+    lose(bed, "POST", kind).await;
+    assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["create"]);
+}
+
+/// A pass in which a write is struck by `kind`, and nothing can be found out afterwards.
+async fn lose(bed: &mut TestBed, method: &str, kind: FaultKind) {
+    bed.strike(method, "customers", kind);
+    // The look-up before it succeeds.
     let failed = FaultKind::Status { status: 500, retry_after: None, committed: false };
     bed.simulator.inject(Fault { every: Some(2), times: Some(20), ..Fault::once(failed, writes("GET", "customers")) });
     bed.configure("[retry]", "[retry]\nattempts = 1");
     bed.run().await.exits(3);
     bed.configure("attempts = 1\n", "");
     bed.simulator.clear_faults();
-    assert_eq!(bed.ledger("SELECT kind FROM intent").await, ["create"]);
 }
 
 /// Rows that somebody else made are not taken.
