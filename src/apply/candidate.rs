@@ -1,13 +1,14 @@
 //! A row of the outbox whose references are resolved, on its way to a write or a settlement.
 
 use super::compare;
+use super::foreign::in_line;
 use super::job::ApplyJob;
 use super::operation::Prepared;
 use super::reasons::{KEPT, NEVER_CHANGED, decided};
 use super::round::Note;
 use crate::bc::Row;
 use crate::ledger::{FieldChange, Link, LinkUpdate, OutboxRow, Reason, SettledLink, Settlement};
-use crate::model::{OnConflict, Outcome, RecordState, Resolved, ResolvedLine, Snapshot, Take};
+use crate::model::{OnConflict, Outcome, RecordState, Resolved, ResolvedLine, Snapshot, Take, Value};
 
 /// A row whose references are resolved.
 pub(super) struct Candidate {
@@ -56,12 +57,30 @@ impl Candidate {
         self.resolved.lines.as_ref().is_none_or(|lines| compare::same_lines(job, lines, row))
     }
 
-    /// Whether a person has said that the lines `held` are those of the record, and they can be: line by line of the same
-    /// item.
-    pub(super) fn settles_lines(&self, job: &ApplyJob, held: &[Row]) -> bool {
+    /// From what the lines `held` hold to what those of the record are to hold; `None` when they are not lines of the same
+    /// items, one by one.
+    pub(super) fn line_differences(&self, job: &ApplyJob, held: &[Row]) -> Option<Vec<FieldChange>> {
         let wanted = self.resolved.lines.as_deref().unwrap_or_default();
         let is_it = |(line, row): (&ResolvedLine, &Row)| compare::is_line(job, &line.properties, row);
-        self.row.decision == Some(Take::Source) && wanted.len() == held.len() && wanted.iter().zip(held).all(is_it)
+        if wanted.len() != held.len() || !wanted.iter().zip(held).all(is_it) {
+            return None;
+        }
+        let differs = |line: &ResolvedLine, row: &Row| {
+            let differs = |(name, value): &&(String, Value)| !job.may_be_same_in_line(name, value, row.get(name));
+            let field = |(name, value): &(String, Value)| FieldChange {
+                property: in_line(&line.key, name),
+                old: row.get(name).cloned(),
+                new: Some(value.clone()),
+            };
+            line.properties.iter().filter(differs).map(field).collect::<Vec<_>>()
+        };
+        Some(wanted.iter().zip(held).flat_map(|(line, row)| differs(line, row)).collect())
+    }
+
+    /// Whether a person has said that the lines of `row` are those of the record, of which these `differences` were told.
+    pub(super) fn settles_lines(&self, differences: Option<&[FieldChange]>, row: &Row) -> bool {
+        let told = differences.is_some_and(|differences| differences.is_empty() || self.is_as_seen(row));
+        told && self.row.decision == Some(Take::Source)
     }
 
     /// Who wins about the row `bc`: as a person decided when it was as it is now, or before a step of ours left it so,
@@ -92,15 +111,16 @@ impl Candidate {
         self.in_conflict(reason, held, bc)
     }
 
-    /// The conflict about the lines of the row `bc`, of which nobody can tell which are ours.
-    pub(super) fn unclear_lines(&self, job: &str, bc: &Row) -> Prepared {
+    /// The conflict about the lines of the row `bc`, of which nobody can tell which are ours. If they can be those of the
+    /// record, these are the `differences`.
+    pub(super) fn unclear_lines(&self, job: &str, differences: Vec<FieldChange>, bc: &Row) -> Prepared {
         let key = &self.row.key;
         let reason = format!(
             "Business Central has made the lines of this document anew, and they cannot be told from lines of other \
-             people; give it the items of the source, line by line, and then decide with `bcsync resolve {job} {key} \
-             --take source`, or leave it as it is with `--take bc`"
+             people; give it exactly the items of the source, line by line, and then decide with `bcsync resolve {job} \
+             {key} --take source`, or leave it as it is with `--take bc`"
         );
-        self.in_conflict(reason, Vec::new(), bc)
+        self.in_conflict(reason, differences, bc)
     }
 
     fn in_conflict(&self, reason: String, fields: Vec<FieldChange>, bc: &Row) -> Prepared {

@@ -38,6 +38,8 @@ enum Evidence {
     NotDone,
     /// A part of it is there, and another one is as before: a person has made the same change, or taken back a part.
     Contradictory,
+    /// It was to change lines, and BC has made all of them anew since: nothing tells.
+    Hidden,
 }
 
 /// What a property says that was to be `sent`, and of which BC held `before`; `is` tells whether BC holds a value now.
@@ -75,7 +77,7 @@ fn untold(key: &str, update: LinkUpdate) -> Settlement {
 impl Applier<'_> {
     /// What became of the lost changes of one record, in the order of their sending. They went out under one etag: when
     /// the row has another one by now, at most one of them was done, and none can be any more. `link` is from before them,
-    /// `None` when they were to adopt the row; `stale` is the last one by what BC said.
+    /// `None`, or without anything that was sent, when they were to adopt the row; `stale` is the last one by what BC said.
     pub(super) fn resolve_changes(
         &self,
         intents: &[Intent],
@@ -105,11 +107,12 @@ impl Applier<'_> {
             return Resolved::Undone(Note::default());
         }
         let before;
-        let link = if let Some(link) = link {
-            link
-        } else {
-            before = self.before_adoption(&intents[0].noted, row);
-            &before
+        let link = match link {
+            Some(link) if !link.snapshot.sent.is_empty() => link,
+            _ => {
+                before = self.before_adoption(&intents[0].noted, link, row);
+                &before
+            }
         };
         let known = &link.snapshot.lines;
         let is_stale = |intent: &Intent| stale && !intent.released;
@@ -118,20 +121,15 @@ impl Applier<'_> {
             .filter(|intent| !is_delete(intent))
             .map(|intent| (intent, self.evidence(&intent.noted.snapshot, known, row)))
             // BC's own word tells which of the two it is.
-            .filter(|(intent, evidence)| !is_stale(intent) || *evidence != Evidence::Contradictory)
+            .filter(|(intent, evidence)| {
+                !is_stale(intent) || !matches!(evidence, Evidence::Contradictory | Evidence::Hidden)
+            })
             .collect();
         // Of several that left a trace the one that says most of what is there; the latest, when they say the same.
         let done = told.iter().filter(|(_, evidence)| *evidence == Evidence::Done).map(|(intent, _)| *intent);
         let Some(intent) = done.max_by_key(|intent| self.agreement(&intent.noted.snapshot, row)) else {
-            let why = Untold {
-                contradictory: told.iter().any(|(_, evidence)| *evidence == Evidence::Contradictory),
-                lines_anew: told.iter().any(|(intent, _)| {
-                    let lost = &intent.noted.snapshot;
-                    !is_stale(intent)
-                        && recreated::changes_lines(lost, known)
-                        && recreated::are_anew(&self.job, lost, row)
-                }),
-            };
+            let any = |one| told.iter().any(|(_, evidence)| *evidence == one);
+            let why = Untold { contradictory: any(Evidence::Contradictory), lines_anew: any(Evidence::Hidden) };
             return match self.untold(intents, link, row, why) {
                 Some(update) => Resolved::Untold(Box::new(untold(&intents[0].noted.key, update))),
                 None => Resolved::Undone(Note { refresh: true, ..Note::default() }),
@@ -145,11 +143,13 @@ impl Applier<'_> {
     /// Whether a lost request was done, by what it was to change and what is in `row`. Each request is one transaction, so
     /// that one trace of it tells, whatever people have changed since, unless something else says the opposite: they may have
     /// changed the same. A line that was added must not be added twice. That a line is missing that was to be removed tells
-    /// only when nothing speaks against it, since a person may have deleted it. Lines that were made anew tell nothing.
+    /// only when nothing speaks against it, since a person may have deleted it.
     fn evidence(&self, snapshot: &Snapshot, known: &[LinkedLine], row: &Row) -> Evidence {
+        if recreated::changes_lines(snapshot, known) && recreated::are_anew(&self.job, snapshot, known, row) {
+            return Evidence::Hidden;
+        }
         let rows = compare::document_lines(&self.job, row);
         let find = |line: &LinkedLine| compare::find_line(&self.job, line, &rows);
-        let anew = recreated::are_anew(&self.job, snapshot, row);
         let header = snapshot.sent.iter().map(|(name, sent)| {
             let is = |value: &Value| self.job.same(name, value, row.get(name));
             trace(sent, snapshot.answered(name), is)
@@ -165,8 +165,15 @@ impl Applier<'_> {
                 line.sent.iter().map(property).collect()
             }
         };
-        let traces: Vec<Trace> = header.chain(snapshot.lines.iter().filter(|_| !anew).flat_map(of_line)).collect();
-        let removed = |line: &&LinkedLine| !anew && !snapshot.lines.iter().any(|kept| kept.key == line.key);
+        let traces: Vec<Trace> = header.chain(snapshot.lines.iter().flat_map(of_line)).collect();
+        let removed = |line: &&LinkedLine| !snapshot.lines.iter().any(|kept| kept.key == line.key);
+        // Only ids of which one is there still tell by themselves. The others may be of lines that BC has made anew.
+        let is_alive = |line: &LinkedLine| {
+            line.id.is_some() && find(line).is_some() && known.iter().any(|known| known.id == line.id)
+        };
+        let ids_tell = snapshot.lines.iter().any(is_alive);
+        let may_be = |line: &LinkedLine| rows.iter().any(|row| compare::is_line(&self.job, &line.sent, row));
+        let is_gone = |line: &LinkedLine| find(line).is_none() && (ids_tell || !may_be(line));
         let mut removed = known.iter().filter(removed).peekable();
         let [added, not_added, is_for, is_against] =
             [Trace::Added, Trace::NotAdded, Trace::For, Trace::Against].map(|trace| traces.contains(&trace));
@@ -174,7 +181,7 @@ impl Applier<'_> {
             _ if added => Evidence::Done,
             (true, false) => Evidence::Done,
             (true, true) => Evidence::Contradictory,
-            (false, false) if removed.peek().is_some() && removed.all(|line| find(line).is_none()) => Evidence::Done,
+            (false, false) if removed.peek().is_some() && removed.all(is_gone) => Evidence::Done,
             (false, _) => Evidence::NotDone,
         }
     }

@@ -46,6 +46,7 @@ impl Applier<'_> {
         let mut plan = LinePlan {
             job: &self.job,
             policy,
+            undecided: outbox.decision.is_none(),
             document: format!("companies({})/{}({})", self.job.company, self.job.entity.set(), row.id),
             link,
             rows: &rows,
@@ -133,6 +134,8 @@ struct LinePlan<'a> {
     job: &'a ApplyJob,
     /// Who wins where somebody changed a line.
     policy: OnConflict,
+    /// Whether that is as configured, and no person has decided it.
+    undecided: bool,
     /// The document's path.
     document: String,
     link: &'a Link,
@@ -203,6 +206,10 @@ impl LinePlan<'_> {
                 OnConflict::BcWins => {
                     self.kept.extend(deleted.map(|field| FieldChange { old: field.new, new: None, ..field }));
                     take(&mut self.snapshot, &wanted, None);
+                }
+                // Beside it the goods might be sent twice.
+                OnConflict::SourceWins if self.undecided && self.may_be_in_its_place(&wanted) => {
+                    self.held.extend(deleted);
                 }
                 OnConflict::SourceWins => {
                     let sequence = self.free_sequence(wanted.sequence);
@@ -279,6 +286,13 @@ impl LinePlan<'_> {
             }
         }
         self.snapshot.lines.retain(|line| line.key != key);
+    }
+
+    /// Whether a line that is none of ours is of the same item.
+    fn may_be_in_its_place(&self, wanted: &NewLine) -> bool {
+        let is_ours = |row: &&Row| self.link.snapshot.lines.iter().any(|line| line.id.as_ref() == Some(&row.id));
+        let mut others = self.rows.iter().filter(|row| !is_ours(row));
+        others.any(|row| compare::is_line(self.job, &wanted.properties, row))
     }
 
     /// `sequence`, or one behind all others when somebody's line has that place by now.

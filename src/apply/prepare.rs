@@ -94,6 +94,7 @@ impl Applier<'_> {
                         // Nobody knows why it was gone: it can be there again.
                         || link.unexplained
                         || link.doubtful
+                        || link.snapshot.lines_unclear
                         || candidate.note.refresh
                         || locked
                         || decided
@@ -211,7 +212,13 @@ impl Applier<'_> {
                 let update = SettledLink::Current(candidate.link_as_it_is(link));
                 return candidate.settled(Outcome::Equal, update, Some(candidate.kept()));
             }
-            Lines::Unclear if candidate.settles_lines(&self.job, &held) => {
+            Lines::Unclear => {
+                let differences = candidate.line_differences(&self.job, &held);
+                if !candidate.settles_lines(differences.as_deref(), row) {
+                    let closed = self.processed(candidate, link, row, None);
+                    let fields = differences.unwrap_or_default();
+                    return closed.unwrap_or_else(|| candidate.unclear_lines(&self.job.name, fields, row));
+                }
                 let snapshot = Snapshot {
                     lines: self.adopted_lines(candidate, row),
                     seen_with: compare::seen_with(&self.job, row),
@@ -220,10 +227,6 @@ impl Applier<'_> {
                 };
                 anew = Link { snapshot, ..link.clone() };
                 &anew
-            }
-            Lines::Unclear => {
-                let closed = self.processed(candidate, link, row, None);
-                return closed.unwrap_or_else(|| candidate.unclear_lines(&self.job.name, row));
             }
         };
         if unknown {

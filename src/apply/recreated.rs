@@ -4,7 +4,8 @@
 //! Lines that were made anew stay in their order, those of other people among them, and stay lines of the same items.
 //! Ours are found by their place; where that cannot be told, by their items, all of them or none. Nothing is guessed. Where
 //! the header is as it was it may have been changed there and back: then all of ours are there again, with their
-//! quantities. Else lines that are gone were deleted by somebody.
+//! quantities; where several can be there, with others, that cannot be told. Else lines that are gone were deleted by
+//! somebody.
 
 use super::compare;
 use super::job::ApplyJob;
@@ -36,15 +37,24 @@ pub(super) fn read(job: &ApplyJob, known: &Snapshot, row: &Row) -> Lines {
     if known.lines_unclear { Lines::Unclear } else { follow(job, known, &[], row, By::Others) }
 }
 
-/// Whether BC has made all lines anew since `known` was noted, so that neither ids nor sequences tell one from another.
-pub(super) fn are_anew(job: &ApplyJob, known: &Snapshot, row: &Row) -> bool {
+/// Whether BC may have made all lines anew since a change was `lost` of a document whose lines were `known` before: then
+/// neither ids nor sequences tell one from another. The header may have been changed there and back.
+pub(super) fn are_anew(job: &ApplyJob, lost: &Snapshot, known: &[LinkedLine], row: &Row) -> bool {
     let held = compare::document_lines(job, row);
-    !held.is_empty() && can_be_anew(job, known, row) && !is_any_there(&known.lines, &held)
+    let (ours, had_ids) = (|| lost.lines.iter().chain(known), lost.lines.iter().any(|line| line.id.is_some()));
+    let can_be_ours = |row: &Row| ours().any(|line| compare::is_line(job, &line.sent, row));
+    !is_any_there(ours(), &held)
+        && (can_be_anew(job, lost, row) && !held.is_empty() || had_ids && held.iter().any(can_be_ours))
 }
 
 /// Whether what was `lost` would have changed lines of ours, as they were `known` before.
 pub(super) fn changes_lines(lost: &Snapshot, known: &[LinkedLine]) -> bool {
-    let is_known = |line: &LinkedLine| known.iter().any(|known| known.key == line.key && known.sent == line.sent);
+    let is_known = |line: &LinkedLine| {
+        let is_it = |known: &LinkedLine| {
+            known.key == line.key && known.sent == line.sent && known.id.is_some() == line.id.is_some()
+        };
+        known.iter().any(is_it)
+    };
     lost.lines.len() != known.len() || !lost.lines.iter().all(is_known)
 }
 
@@ -54,8 +64,8 @@ fn can_be_anew(job: &ApplyJob, known: &Snapshot, row: &Row) -> bool {
 }
 
 /// Whether any of `ours` is still there by its id.
-fn is_any_there(ours: &[LinkedLine], held: &[Row]) -> bool {
-    ours.iter().any(|line| held.iter().any(|row| line.id.as_deref() == Some(row.id.as_str())))
+fn is_any_there<'l>(mut ours: impl Iterator<Item = &'l LinkedLine>, held: &[Row]) -> bool {
+    ours.any(|line| held.iter().any(|row| line.id.as_deref() == Some(row.id.as_str())))
 }
 
 /// What has become of the lines of `known` in `row`, which was made to hold `known`. `before` are all lines that it had,
@@ -69,7 +79,7 @@ pub(super) fn written(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], 
 fn follow(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row, by: By) -> Lines {
     let (ours, held) = (known.lines.as_slice(), compare::sorted_lines(job, row));
     let had_ids = ours.iter().any(|line| line.id.is_some());
-    if had_ids && !held.is_empty() && !is_any_there(ours, &held) {
+    if had_ids && !held.is_empty() && !is_any_there(ours.iter(), &held) {
         let found = if before.len() == held.len() {
             by_place(job, ours, before, &held, by)
         } else {
@@ -87,6 +97,11 @@ fn follow(job: &ApplyJob, known: &Snapshot, before: &[Option<i64>], row: &Row, b
             found.filter(|lines| ours.iter().zip(lines).all(|(line, now)| is_as_left(job, line, now, &held)))
         {
             return Lines::Changed(lines);
+        }
+        // One line may be somebody's in the place of ours; hardly several.
+        let may_be_there = |line: &&LinkedLine| held.iter().any(|row| compare::is_line(job, &line.sent, row));
+        if ours.iter().filter(may_be_there).count() > 1 {
+            return Lines::Unclear;
         }
     }
     if by == By::Us && changed(known, row).next().is_some() {

@@ -33,33 +33,42 @@ fn nothing_known() -> Value {
 }
 
 impl Applier<'_> {
-    /// The link to `row` as it would have been before the request `noted`, which was to adopt it.
-    pub(super) fn before_adoption(&self, noted: &NewIntent, row: &Row) -> Link {
+    /// The link to `row` as it would have been before the request `noted`, which was to adopt it. `link` knows at most which
+    /// lines are ours.
+    pub(super) fn before_adoption(&self, noted: &NewIntent, link: Option<&Link>, row: &Row) -> Link {
         let known = |line: &LinkedLine| {
             let sent = line.answered.clone();
             line.id.is_some().then(|| LinkedLine { sent, ..line.clone() })
         };
         let Snapshot { answered, lines, seen_with, .. } = &noted.snapshot;
+        let removed = link.into_iter().flat_map(|link| &link.snapshot.lines);
+        let removed = removed.filter(|line| lines.iter().all(|kept| kept.key != line.key)).cloned();
         let snapshot = Snapshot {
             sent: answered.clone(),
             answered: answered.clone(),
-            lines: lines.iter().filter_map(known).collect(),
+            lines: lines.iter().filter_map(known).chain(removed).collect(),
             seen_with: seen_with.clone(),
             ..Snapshot::default()
         };
-        Link::from(LinkUpdate {
+        let doubtful = link.is_some_and(|link| link.doubtful);
+        let before = Link::from(LinkUpdate {
             bc_id: row.id.clone(),
             number: row.text(self.job.number_property()).to_owned(),
             etag: row.etag.clone(),
             draft: no_draft(),
             match_value: noted.match_value.clone(),
             snapshot,
-        })
+        });
+        Link { doubtful, ..before }
     }
 
     /// The link to `row` with what nobody can tell any more after these `lost` changes; `None` when all is known, or nobody
     /// is to be asked. Beside those reasons `why` they may have left no trace.
     pub(super) fn untold(&self, lost: &[Intent], link: &Link, row: &Row, why: Untold) -> Option<LinkUpdate> {
+        // Of one that is older than the row everything is asked anyway.
+        if link.doubtful {
+            return None;
+        }
         let Untold { contradictory, lines_anew } = why;
         let asks = self.job.on_conflict == OnConflict::Hold;
         let nobody_knows = |held: Option<&Value>, ours: [Option<&Value>; 2], same: &dyn Fn(&Value) -> bool| {
@@ -86,7 +95,7 @@ impl Applier<'_> {
             bc_id: link.bc_id.clone(),
             number: link.number.clone(),
             etag: row.etag.clone(),
-            draft: no_draft(),
+            draft: if link.is_part_applied() { link.draft } else { no_draft() },
             match_value: link.match_value.clone(),
             snapshot,
         })

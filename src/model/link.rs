@@ -50,8 +50,8 @@ pub struct Snapshot {
     pub lines: Vec<LinkedLine>,
     /// What the header held when the lines were last seen, of the properties whose change makes BC change the lines.
     pub seen_with: Values,
-    /// Whether nobody can tell which lines are ours: a change of ours may have added or removed some, before somebody had
-    /// BC make all of them anew.
+    /// Whether nobody can tell which lines are ours, and how we left them: a change of ours may have been done before
+    /// somebody had BC make all of them anew.
     pub lines_unclear: bool,
     /// What the row held before it was blocked because the source lost its record: put back when the source has it again.
     pub put_back: Values,

@@ -135,6 +135,91 @@ async fn lines_are_ours_after_the_customer_was_changed_there_and_back() {
     }
 }
 
+/// What was lost may have been done: that the source takes it back does not make the document as it was.
+#[tokio::test]
+async fn a_person_is_asked_also_when_the_source_takes_its_lost_change_back() {
+    for (change, back) in [
+        (
+            "INSERT INTO order_line VALUES (1, 4, 'ITEM-9', '4', '2.50', 'Line 4', 4)",
+            "DELETE FROM order_line WHERE line_no = 4",
+        ),
+        ("UPDATE order_line SET qty = '7' WHERE line_no = 2", "UPDATE order_line SET qty = '3' WHERE line_no = 2"),
+    ] {
+        for there_and_back in [false, true] {
+            bed(async |bed| {
+                bed.configure("on_conflict = \"hold\"", "on_conflict = \"source_wins\"");
+                an_order(bed, 3).await;
+                bed.crm(change).await;
+                cut_off(bed, DONE_AND_DROPPED).await;
+                a_person_moves_it(bed);
+                if there_and_back {
+                    bed.edit("salesOrders", &bed.order(1), &json!({ "customerId": bed.customer("C1")["id"] }));
+                }
+                let held = priced(bed);
+                bed.run().await.exits(1).did("orders", "1 queued, 1 conflict");
+                bed.crm(back).await;
+                bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+                assert_eq!(priced(bed), held, "{change} {there_and_back}");
+                bed.output(&["resolve", "orders", "1", "--take", "bc"]).await;
+                bed.run().await.exits(0);
+                bed.crm("UPDATE order_line SET qty = '9' WHERE line_no = 1").await;
+                bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+                assert_eq!(priced(bed), held, "{change} {there_and_back}");
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_was_lost_is_made_although_the_lines_were_made_anew_before_or_since() {
+    for since in [false, true] {
+        bed(async |bed| {
+            an_order(bed, 3).await;
+            bed.crm("UPDATE order_line SET price = '1'").await;
+            bed.run().await.exits(0);
+            let there_and_back = |bed: &TestBed| {
+                a_person_moves_it(bed);
+                bed.edit("salesOrders", &bed.order(1), &json!({ "customerId": bed.customer("C1")["id"] }));
+            };
+            if !since {
+                there_and_back(bed);
+            }
+            bed.crm("DELETE FROM order_line WHERE line_no = 3").await;
+            cut_off(bed, DROPPED).await;
+            if since {
+                there_and_back(bed);
+                bed.run().await.exits(1).did("orders", "1 queued, 1 conflict");
+                bed.person("salesOrderLines", &bed.lines(1)[2], Deed::Delete);
+                bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+            } else {
+                bed.edit("salesOrders", &bed.order(1), &json!({ "phoneNumber": "1" }));
+            }
+            bed.run().await.exits(0);
+            assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 3 Line 2"], "{since}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_is_not_made_beside_one_of_its_item_unless_a_person_says_so() {
+    bed(async |bed| {
+        bed.configure("on_conflict = \"hold\"", "on_conflict = \"source_wins\"");
+        an_order(bed, 2).await;
+        bed.person("salesOrderLines", &bed.lines(1)[1], Deed::Delete);
+        let id = bed.order(1)["id"].as_str().unwrap().to_owned();
+        bed.insert_line(&id, &json!({ "lineType": "Item", "lineObjectNumber": "ITEM-3", "quantity": 5 })).await;
+        bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 2").await;
+        bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 5 Item"]);
+        bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+        bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+        assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 5 Item", "30000 8 Line 2"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn lines_are_told_from_those_that_a_person_adds_by_their_items() {
     bed(async |bed| {
@@ -185,6 +270,18 @@ async fn a_person_is_asked_when_a_lost_change_may_lie_under_lines_that_they_had_
                     } else {
                         bed.person("salesOrderLines", &bed.lines(1)[2], Deed::Delete);
                     }
+                    bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+                }
+                if change == ADDED && !there {
+                    // The document is another one than when its differences were told.
+                    bed.run().await.exits(1).did("orders", "1 queued, 1 conflict");
+                    let told = bed
+                        .ledger(
+                            "SELECT DISTINCT property, old, new FROM field_changes
+                             WHERE outcome = 'conflict' AND property = 'lines[1].unitPrice'",
+                        )
+                        .await;
+                    assert_eq!(told, ["lines[1].unitPrice|1|2.25"]);
                     bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
                 }
                 bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
