@@ -203,6 +203,27 @@ async fn a_removal_that_was_lost_is_made_although_the_lines_were_made_anew_befor
 }
 
 #[tokio::test]
+async fn a_person_is_asked_when_lines_were_made_anew_and_changed_and_the_header_tells_nothing() {
+    for policy in ["hold", "source_wins", "bc_wins"] {
+        bed(async |bed| {
+            bed.configure("on_conflict = \"hold\"", &format!("on_conflict = \"{policy}\""));
+            an_order(bed, 2).await;
+            a_person_moves_it(bed);
+            bed.edit("salesOrders", &bed.order(1), &json!({ "customerId": bed.customer("C1")["id"] }));
+            bed.edit("salesOrderLines", &bed.lines(1)[0], &json!({ "quantity": 30 }));
+            bed.crm("UPDATE order_line SET qty = '8' WHERE line_no = 2").await;
+            bed.run().await.exits(1).did("orders", "1 staged, 1 conflict");
+            assert_eq!(bed.told_lines(1), ["10000 30 Line 1", "20000 3 Line 2"], "{policy}");
+            // The document is as it was when its differences were told.
+            bed.output(&["resolve", "orders", "1", "--take", "source"]).await;
+            bed.run().await.exits(0).did("orders", "1 queued, 1 updated");
+            assert_eq!(bed.told_lines(1), ["10000 2 Line 1", "20000 8 Line 2"], "{policy}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_line_is_not_made_beside_one_of_its_item_unless_a_person_says_so() {
     bed(async |bed| {
         bed.configure("on_conflict = \"hold\"", "on_conflict = \"source_wins\"");
