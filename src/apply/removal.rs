@@ -71,7 +71,7 @@ impl Applier<'_> {
         let held = row.get(name);
         if self.job.same(name, value, held) {
             let link = SettledLink::Current(candidate.link_as_it_is(link));
-            return candidate.settled(Outcome::Equal, link, None);
+            return self.unless_it_may_change(candidate, candidate.settled(Outcome::Equal, link, None));
         }
         let blocked = ((*name).to_owned(), value.clone());
         let mut snapshot = link.snapshot.clone();
